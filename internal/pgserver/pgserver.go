@@ -1,0 +1,301 @@
+// Package pgserver runs real PostgreSQL servers as child processes: it finds the server binaries, makes a data
+// directory, starts, stops and kills a server. PostgreSQL refuses to run as root, so a caller that is root gets its
+// servers run as an unprivileged user.
+package pgserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ErrNotInstalled: no PostgreSQL server binaries of version 15 or later were found.
+var ErrNotInstalled = errors.New("no PostgreSQL server (version 15 or later) found: run 'make setup', install the package postgresql, or set HOLDFAST_PG_BINDIR to the folder of initdb and postgres")
+
+// ErrNoUnprivilegedUser: the caller is root and there is no user to run PostgreSQL as.
+var ErrNoUnprivilegedUser = errors.New("PostgreSQL refuses to run as root and neither user 'postgres' nor 'nobody' exists: create one, or set HOLDFAST_PG_USER, or run as another user")
+
+// minimumMajor is the oldest PostgreSQL that has all that the fence and the twin use.
+const minimumMajor = 15
+
+// Installation is a set of server binaries and the user that runs them.
+type Installation struct {
+	BinDir string
+	// Version is what "postgres --version" says, as in 15.18.
+	Version string
+	// Credential is nil unless the caller is root.
+	Credential *syscall.Credential
+	userName   string
+}
+
+// Find locates the newest server binaries: HOLDFAST_PG_BINDIR, Debian's and Red Hat's folders, then PATH.
+func Find() (Installation, error) {
+	var candidates []string
+	if dir := os.Getenv("HOLDFAST_PG_BINDIR"); dir != "" {
+		candidates = []string{dir}
+	} else {
+		for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin", "/opt/homebrew/opt/postgresql@*/bin"} {
+			found, _ := filepath.Glob(pattern)
+			candidates = append(candidates, found...)
+		}
+		sort.Sort(sort.Reverse(sort.StringSlice(candidates)))
+		if path, err := exec.LookPath("postgres"); err == nil {
+			candidates = append(candidates, filepath.Dir(path))
+		}
+	}
+	best := Installation{}
+	bestMajor := 0
+	for _, dir := range candidates {
+		out, err := exec.Command(filepath.Join(dir, "postgres"), "--version").Output()
+		if err != nil {
+			continue
+		}
+		fields := strings.Fields(string(out))
+		if len(fields) < 3 {
+			continue
+		}
+		major, _ := strconv.Atoi(strings.SplitN(fields[2], ".", 2)[0])
+		if major >= minimumMajor && major > bestMajor {
+			best, bestMajor = Installation{BinDir: dir, Version: fields[2]}, major
+		}
+	}
+	if bestMajor == 0 {
+		return Installation{}, ErrNotInstalled
+	}
+	return best, best.chooseUser()
+}
+
+func (in *Installation) chooseUser() error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	names := []string{"postgres", "nobody"}
+	if name := os.Getenv("HOLDFAST_PG_USER"); name != "" {
+		names = []string{name}
+	}
+	for _, name := range names {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, errU := strconv.ParseUint(u.Uid, 10, 32)
+		gid, errG := strconv.ParseUint(u.Gid, 10, 32)
+		if errU != nil || errG != nil || uid == 0 {
+			continue
+		}
+		in.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		in.userName = name
+		return nil
+	}
+	return ErrNoUnprivilegedUser
+}
+
+// Command prepares one of the installation's programs to run as the unprivileged user, in dir, dying with its parent.
+func (in Installation) Command(ctx context.Context, dir, program string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(in.BinDir, program), args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC", "PGTZ=UTC")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: in.Credential, Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// Run runs one of the installation's programs to its end and returns its output in the error.
+func (in Installation) Run(ctx context.Context, dir, program string, args ...string) error {
+	cmd := in.Command(ctx, dir, program, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w: %s", program, err, lastLines(out.String(), 4))
+	}
+	return nil
+}
+
+// Own gives a file or folder to the unprivileged user, if there is one.
+func (in Installation) Own(path string) error {
+	if in.Credential == nil {
+		return nil
+	}
+	return os.Chown(path, int(in.Credential.Uid), int(in.Credential.Gid))
+}
+
+// MakeDir makes a folder that only the server's user may read.
+func (in Installation) MakeDir(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	return in.Own(path)
+}
+
+// WriteFile writes a file that belongs to the server's user.
+func (in Installation) WriteFile(path, content string) error {
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		return err
+	}
+	return in.Own(path)
+}
+
+// InitDB makes a data directory with the given superuser, authenticated by password over TCP.
+func (in Installation) InitDB(ctx context.Context, dataDir, superuser, password string) error {
+	if err := in.MakeDir(dataDir); err != nil {
+		return fmt.Errorf("make data directory %s: %w", dataDir, err)
+	}
+	pwFile := dataDir + ".pw"
+	if err := in.WriteFile(pwFile, password+"\n"); err != nil {
+		return err
+	}
+	defer os.Remove(pwFile)
+	return in.Run(ctx, dataDir, "initdb", "-D", dataDir, "-U", superuser, "--pwfile", pwFile,
+		"--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
+}
+
+// Config says where a server listens and how it is set.
+type Config struct {
+	DataDir string
+	Host    string
+	Port    int
+	// Settings are passed with -c and win over postgresql.conf.
+	Settings map[string]string
+	// LogFile receives the server's output.
+	LogFile string
+}
+
+// Server is a running postmaster.
+type Server struct {
+	Config
+	cmd    *exec.Cmd
+	exited chan struct{}
+	err    error
+}
+
+// Start starts a server and returns at once; use WaitReady to wait until it accepts connections.
+func (in Installation) Start(cfg Config) (*Server, error) {
+	args := []string{"-D", cfg.DataDir, "-c", "listen_addresses=" + cfg.Host, "-c", "port=" + strconv.Itoa(cfg.Port), "-c", "unix_socket_directories="}
+	keys := make([]string, 0, len(cfg.Settings))
+	for k := range cfg.Settings {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	for _, k := range keys {
+		args = append(args, "-c", k+"="+cfg.Settings[k])
+	}
+	log, err := os.OpenFile(cfg.LogFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the log of PostgreSQL at %s: %w", cfg.Host, err)
+	}
+	defer log.Close()
+	// The server outlives any one context: it ends by Stop, Kill, or with this process (Pdeathsig).
+	cmd := in.Command(context.Background(), cfg.DataDir, "postgres", args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start PostgreSQL at %s:%d: %w", cfg.Host, cfg.Port, err)
+	}
+	s := &Server{Config: cfg, cmd: cmd, exited: make(chan struct{})}
+	go func() {
+		s.err = cmd.Wait()
+		close(s.exited)
+	}()
+	return s, nil
+}
+
+// Pid is the postmaster's process id.
+func (s *Server) Pid() int { return s.cmd.Process.Pid }
+
+// Exited is closed when the postmaster has ended and was reaped.
+func (s *Server) Exited() <-chan struct{} { return s.exited }
+
+// WaitReady waits until the server accepts TCP connections, has ended, or ctx is done. Hot standbys accept
+// connections only once they are consistent; the caller checks that with a query.
+func (s *Server) WaitReady(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	address := net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
+	for {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-s.exited:
+			return fmt.Errorf("PostgreSQL at %s ended while starting (%v): %s", address, s.err, s.logTail())
+		case <-ctx.Done():
+			return fmt.Errorf("PostgreSQL at %s is not ready: %w: %s", address, ctx.Err(), s.logTail())
+		case <-tick.C:
+		}
+	}
+}
+
+// Stop asks for a fast shutdown (every client is disconnected, everything is flushed and sent to the standbys) and
+// waits for its end; when ctx ends first the server is killed.
+func (s *Server) Stop(ctx context.Context) error {
+	_ = s.cmd.Process.Signal(syscall.SIGINT)
+	select {
+	case <-s.exited:
+		return nil
+	case <-ctx.Done():
+		s.Kill()
+		return fmt.Errorf("stop PostgreSQL at %s: killed after %w", s.Host, ctx.Err())
+	}
+}
+
+// Kill is SIGKILL to the postmaster and all its children, as when a machine is lost, and waits for the postmaster's
+// end. Backends lead sessions of their own, so a signal to the postmaster's group would let them answer a moment
+// longer; the postmaster is stopped first so that it starts no new one in between.
+func (s *Server) Kill() {
+	select {
+	case <-s.exited:
+		return
+	default:
+	}
+	pid := s.cmd.Process.Pid
+	_ = syscall.Kill(pid, syscall.SIGSTOP)
+	for _, child := range children(pid) {
+		_ = syscall.Kill(child, syscall.SIGKILL)
+	}
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+	<-s.exited
+}
+
+// Signal sends a signal to the postmaster and all its children, as for a freeze (SIGSTOP, SIGCONT). Backends of
+// PostgreSQL lead their own process groups, so each is found by its parent.
+func (s *Server) Signal(sig syscall.Signal) error {
+	pids := append([]int{s.cmd.Process.Pid}, children(s.cmd.Process.Pid)...)
+	var errs []error
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+			errs = append(errs, fmt.Errorf("signal %v to %d: %w", sig, pid, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func children(parent int) []int {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", parent, parent))
+	var pids []int
+	for _, field := range strings.Fields(string(data)) {
+		if pid, err := strconv.Atoi(field); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func (s *Server) logTail() string {
+	data, _ := os.ReadFile(s.LogFile)
+	return lastLines(string(data), 3)
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], " | ")
+}
