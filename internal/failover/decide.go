@@ -1,25 +1,335 @@
 package failover
 
-import "holdfast/internal/term"
+import (
+	"fmt"
+
+	"holdfast/internal/term"
+)
 
 // Decide says what the warden does next. It is a pure function: the same observation gives the same decision, so a
 // warden killed at any point is replaced by one that carries on.
-func Decide(o Observation) Decision { return Decision{Step: Wait} }
-
-// Renew says whether the warden should renew the lease now, and with which record (P4, P6).
-func Renew(o Observation) (next term.Record, ok bool) { return term.Record{}, false }
-
-// Health is what the warden's HTTP endpoints answer.
-type Health struct {
-	// Serving is /healthz: the site holds a trusted, served term, its database is the writer, its application is healthy.
-	Serving bool
-	// Target is the warden's own target-group check: false takes this warden out of the balancer (P13).
-	Target bool
-	Reason string
+func Decide(o Observation) Decision {
+	if reason := unusable(o); reason != "" {
+		return wait(reason)
+	}
+	switch o.Store.Record.Holder {
+	case o.Site:
+		return decideHolder(o)
+	case o.Peer:
+		return decideStandby(o)
+	default:
+		return wait(fmt.Sprintf("the term's holder %q is neither %q nor %q: the record belongs to another deployment, or a site was renamed",
+			o.Store.Record.Holder, o.Site, o.Peer))
+	}
 }
 
-// Judge says what /healthz answers.
-func Judge(o Observation) Health { return Health{} }
+// Renew says whether the warden should renew the lease now, and with which record (P4). The executor stamps the nonce.
+//
+// After its trust ran out the holder may renew and go on, because the conditional write proves that nobody took over;
+// but not over a seal (P6): a sealed term ends by a hand-over or by being taken back under the next number.
+func Renew(o Observation) (next term.Record, ok bool) {
+	r := o.Store.Record
+	if unusable(o) != "" || r.Holder != o.Site || r.State != term.Held {
+		return term.Record{}, false
+	}
+	if !o.Trust.Holds(r.Term, o.Now) && sealed(o) {
+		return term.Record{}, false
+	}
+	next = following(r)
+	next.Renewal++
+	return next, true
+}
 
-// Readiness says whether the site could take over now, for its beacon.
-func Readiness(o Observation) (ready bool, because string) { return false, "" }
+// unusable says why nothing may be decided from what the store answered, or "" if something may.
+func unusable(o Observation) string {
+	r := o.Store.Record
+	switch {
+	case o.Store.Missing:
+		return "the term store has no record: only 'holdfast init' creates one (P1)"
+	case !o.Store.Readable:
+		return "the term store cannot be read: " + o.Store.Err
+	case r.Validate() != nil:
+		return r.Validate().Error()
+	case o.Database.Reachable && o.Database.HighestTerm() > r.Term:
+		return fmt.Sprintf("the database has served term %d, above the record's term %d: the record was restored or re-created (P1)",
+			o.Database.HighestTerm(), r.Term)
+	}
+	return ""
+}
+
+func decideHolder(o Observation) Decision {
+	r := o.Store.Record
+	switch r.State {
+	case term.Granted:
+		if o.For.Handoff >= o.Settings.HandoffTimeout {
+			return takeBack(o, "the grant was not taken in time")
+		}
+		return wait("granted to " + r.GrantedTo)
+	case term.Releasing:
+		return decideReleasing(o)
+	}
+	if r.ServedTerm < r.Term {
+		return decideUnserved(o)
+	}
+	return decideServing(o)
+}
+
+// decideUnserved brings a term that the site has acquired into service: the database becomes the writer, the term goes
+// into its lineage, the lease covers it, and only then is it served (P12, P13).
+func decideUnserved(o Observation) Decision {
+	t := o.Store.Record.Term
+	switch {
+	case !o.Trust.Holds(t, o.Now):
+		return wait("waiting for the own renewal before anything is done under the term")
+	case !o.Database.Reachable:
+		if o.For.DatabaseDown >= o.Settings.DatabaseThreshold {
+			return release(o, "the database is unreachable: "+o.Database.Err)
+		}
+		return wait("the database is unreachable: " + o.Database.Err)
+	case o.Cluster.Moving:
+		return wait("the global database is changing its writer")
+	case o.Database.HasTerm(t):
+		return decideRecorded(o)
+	case !o.Cluster.Known:
+		return wait("the database's control plane does not say which cluster is the writer: " + o.Cluster.Err)
+	case o.Database.Writer && o.Cluster.Writer == o.Site:
+		return Decision{Step: RecordTerm, Reason: "the database is the writer"}
+	case o.Database.Writer:
+		return wait("the database takes writes but its cluster is not the global writer: waiting for the control plane")
+	default:
+		return promote(o)
+	}
+}
+
+// decideRecorded: the term is in the lineage, so from here on a database that is not the writer was moved by somebody.
+func decideRecorded(o Observation) Decision {
+	r := o.Store.Record
+	switch {
+	case o.Cluster.Known && o.Cluster.Writer == o.Peer:
+		return release(o, "the writer was moved to "+o.Peer+" by hand (P16)")
+	case !o.Database.Writer:
+		return wait("the database has recorded the term but does not take writes yet")
+	case o.Database.LeaseTerm != r.Term || !o.Database.LeaseValid:
+		return wait("waiting for the write lease")
+	}
+	next := following(r)
+	next.ServedTerm = r.Term
+	return Decision{Step: Serve, Record: &next, Reason: "the database takes writes under the term"}
+}
+
+// promote asks for the writer. While the other site is there to cooperate the move is a switchover, which loses
+// nothing; once it is silent, or the cooperation took too long, only a failover is left.
+func promote(o Observation) Decision {
+	cooperative := peerFresh(o) && o.For.Unserved < o.Settings.HandoffTimeout/4
+	reason := "the other site is silent"
+	if cooperative {
+		reason = "the other site is there to hand its writer over"
+	}
+	return Decision{Step: Promote, Lossy: !cooperative, Reason: reason}
+}
+
+func decideServing(o Observation) Decision {
+	r := o.Store.Record
+	movedAway := o.Database.Reachable && o.Database.HasTerm(r.Term) &&
+		o.Cluster.Known && !o.Cluster.Moving && o.Cluster.Writer == o.Peer
+	handingOver := r.Wanted != nil && r.Wanted.Site == o.Peer
+	switch {
+	case movedAway && !(handingOver && drained(o)):
+		return release(o, "the writer was moved to "+o.Peer+" by hand (P16)")
+	case handingOver:
+		return decideHandover(o)
+	case sealed(o):
+		return takeBack(o, "the database is sealed but no hand-over is wanted")
+	case r.Wanted != nil:
+		next := following(r)
+		next.Wanted = nil
+		return Decision{Step: ClearWanted, Record: &next, Reason: "the wanted site " + r.Wanted.Site + " is the active one"}
+	case o.For.DatabaseDown >= o.Settings.DatabaseThreshold && o.For.DatabaseDown > 0:
+		return decideUnhealthy(o, "the database is unreachable: "+o.Database.Err, releaseForHealth)
+	case o.For.AppDown >= o.Settings.AppThreshold && o.For.AppDown > 0:
+		return decideUnhealthy(o, "the application has no healthy target", wantForHealth)
+	}
+	return wait("serving")
+}
+
+// decideUnhealthy moves the term for health, if the other site can take it and the budget allows it (P19). Expiry is
+// not limited by either.
+func decideUnhealthy(o Observation, cause string, move func(Observation, string) Decision) Decision {
+	var refusals []Refusal
+	if r, shut := peerGate(o); shut {
+		refusals = append(refusals, r)
+	}
+	if r := o.Store.Record; r.TakeoverBudget <= 0 {
+		refusals = append(refusals, Refusal{Gate: "budget", Current: "0 hand-overs for health left", Wanted: "at least 1",
+			Remedy: "an operator moves the site with 'holdfast switchover --to " + o.Peer + "', which also says that the budget may be refilled"})
+	}
+	if since := o.WallClock.Sub(o.Store.Record.MovedAt); since < o.Settings.CoolDown {
+		refusals = append(refusals, Refusal{Gate: "cool-down", Current: since.String(), Wanted: o.Settings.CoolDown.String(),
+			Remedy: "wait, or move the site with 'holdfast switchover --to " + o.Peer + "'"})
+	}
+	if len(refusals) > 0 {
+		return Decision{Step: Wait, Reason: cause + ", but a gate is shut", Refusals: refusals}
+	}
+	return move(o, cause)
+}
+
+func releaseForHealth(o Observation, cause string) Decision {
+	d := release(o, cause)
+	d.Record.TakeoverBudget--
+	return d
+}
+
+func wantForHealth(o Observation, cause string) Decision {
+	d := want(o, o.Peer, cause)
+	d.Record.TakeoverBudget--
+	return d
+}
+
+// decideHandover gives the term away without losing anything: seal, drain, let the target replay, move the writer,
+// grant (P14). Everything it needs to know after a crash is in the database and the record.
+func decideHandover(o Observation) Decision {
+	r := o.Store.Record
+	switch {
+	case sealed(o) && o.For.Handoff >= o.Settings.HandoffTimeout:
+		return takeBack(o, "the hand-over to "+o.Peer+" did not complete in time")
+	case !o.Database.Reachable:
+		if o.For.DatabaseDown >= o.Settings.DatabaseThreshold {
+			return decideUnhealthy(o, "the database is unreachable: "+o.Database.Err, releaseForHealth)
+		}
+		return wait("the database is unreachable: " + o.Database.Err)
+	case !o.Trust.Holds(r.Term, o.Now):
+		return wait("waiting for the own renewal before the hand-over goes on")
+	case o.Cluster.Moving || !o.Cluster.Known:
+		return wait("waiting for the global database's control plane")
+	case o.Cluster.Writer == o.Peer: // drained: decideServing has sent every other case away
+		next := following(r)
+		next.State, next.GrantedTo = term.Granted, o.Peer
+		return Decision{Step: Grant, Record: &next, Reason: "sealed, drained, and the writer has moved"}
+	case !sealed(o):
+		return decideSeal(o)
+	case !drained(o):
+		return Decision{Step: Drain, Reason: "sealed; transactions from before the seal must end"}
+	}
+	if refusal, shut := peerGate(o); shut && refusal.Gate == gatePeerSilent {
+		return Decision{Step: Wait, Reason: "drained; " + o.Peer + " is silent", Refusals: []Refusal{refusal}}
+	}
+	if o.PeerBeacon.DrainedTerm < r.Term {
+		return wait("drained; waiting until " + o.Peer + " has replayed everything")
+	}
+	return Decision{Step: MoveWriter, Reason: o.Peer + " has replayed everything"}
+}
+
+// decideSeal starts a hand-over only towards a site that can take it, because from the seal on nobody takes writes.
+func decideSeal(o Observation) Decision {
+	r := o.Store.Record
+	if refusal, shut := peerGate(o); shut {
+		if o.For.Wanted >= o.Settings.HandoffTimeout {
+			next := following(r)
+			next.Wanted = nil
+			return Decision{Step: ClearWanted, Record: &next, Reason: o.Peer + " did not become ready in time", Refusals: []Refusal{refusal}}
+		}
+		return Decision{Step: Wait, Reason: "a hand-over is wanted, but " + o.Peer + " is not ready", Refusals: []Refusal{refusal}}
+	}
+	if !o.Database.Writer {
+		return wait("a hand-over is wanted, but the own database does not take writes")
+	}
+	return Decision{Step: Seal, Reason: "a hand-over to " + o.Peer + " is wanted by " + r.Wanted.By}
+}
+
+// decideReleasing lets the other site go first. Only if it leaves the term lying for a second lease and margin, and the
+// cause is gone, does the holder take the next term itself.
+func decideReleasing(o Observation) Decision {
+	r := o.Store.Record
+	grace := 2 * (r.Lease() + r.Margin())
+	cured := o.Database.Reachable && o.Database.Writer && o.Database.HasTerm(r.ServedTerm) &&
+		o.Cluster.Known && !o.Cluster.Moving && o.Cluster.Writer == o.Site && o.App.HealthyTargets > 0
+	if o.Watch.Expired(r) && o.Watch.Stood() >= grace && cured {
+		return acquire(o, "nobody took the released term and the cause is gone")
+	}
+	return wait("releasing: the other site waits out the lease")
+}
+
+func decideStandby(o Observation) Decision {
+	r := o.Store.Record
+	switch {
+	case r.State == term.Granted && r.GrantedTo == o.Site:
+		if !o.Database.Reachable || !o.Database.HasTerm(r.ServedTerm) {
+			return wait("the term is granted, but the own database does not show the term served last")
+		}
+		return acquire(o, "the term was granted")
+	case hasTail(o):
+		return Decision{Step: ExportTail, Reason: "the own old volume may hold commits that " + o.Peer + " has not"}
+	case o.Watch.Expired(r):
+		return decideExpired(o)
+	case writerWithoutTerm(o) && (r.Wanted == nil || r.Wanted.Site != o.Site):
+		return want(o, o.Site, "the writer was moved here by hand (P16)")
+	}
+	return wait("standby")
+}
+
+// decideExpired takes a term whose holder has been silent for the whole lease and margin, if every gate is open (P11).
+func decideExpired(o Observation) Decision {
+	if refusals := gates(o); len(refusals) > 0 {
+		return Decision{Step: Wait, Reason: "the term has expired, but a gate is shut", Refusals: refusals}
+	}
+	return acquire(o, fmt.Sprintf("the term stood still for %v", o.Watch.Stood()))
+}
+
+// writerWithoutTerm: somebody moved the writer here. Between the other site's seal and its grant this is true as well,
+// and then wanted already names this site.
+func writerWithoutTerm(o Observation) bool {
+	return o.Database.Reachable && o.Database.Writer && o.Database.HasTerm(o.Store.Record.ServedTerm) &&
+		o.Cluster.Known && !o.Cluster.Moving && o.Cluster.Writer == o.Site
+}
+
+// hasTail: this database still runs as a writer on a volume that a later term has left behind (P20).
+func hasTail(o Observation) bool {
+	r := o.Store.Record
+	return !o.TailExported && r.ServedTerm == r.Term && o.Database.Reachable && o.Database.Writer &&
+		!o.Database.HasTerm(r.Term) && o.Cluster.Known && o.Cluster.Writer == o.Peer
+}
+
+func sealed(o Observation) bool {
+	return o.Database.Reachable && o.Database.SealedTerm >= o.Store.Record.Term
+}
+
+func drained(o Observation) bool {
+	return o.Database.Reachable && o.Database.DrainedTerm >= o.Store.Record.Term
+}
+
+// following is the record read, one version on.
+func following(r term.Record) term.Record {
+	r.Version++
+	return r
+}
+
+func acquire(o Observation, reason string) Decision {
+	next := following(o.Store.Record)
+	next.Term++
+	next.Holder, next.State, next.GrantedTo, next.Wanted = o.Site, term.Held, "", nil
+	next.MovedAt = o.WallClock
+	return Decision{Step: Acquire, Record: &next, Reason: reason}
+}
+
+// takeBack is always the next term, never the clearing of a field: a delayed write of the old hand-over would land
+// after it otherwise (P2).
+func takeBack(o Observation, reason string) Decision {
+	next := following(o.Store.Record)
+	next.Term++
+	next.Holder, next.State, next.GrantedTo, next.Wanted = o.Site, term.Held, "", nil
+	return Decision{Step: TakeBack, Record: &next, Reason: reason}
+}
+
+func release(o Observation, reason string) Decision {
+	next := following(o.Store.Record)
+	next.State, next.Wanted = term.Releasing, nil
+	return Decision{Step: Release, Record: &next, Reason: reason}
+}
+
+func want(o Observation, site, reason string) Decision {
+	next := following(o.Store.Record)
+	next.Wanted = &term.Wanted{Site: site, By: "warden " + o.Warden, Reason: reason, At: o.WallClock}
+	return Decision{Step: Want, Record: &next, Reason: reason}
+}
+
+func wait(reason string) Decision { return Decision{Step: Wait, Reason: reason} }

@@ -41,7 +41,12 @@ type Observation struct {
 
 // Durations says for how long each condition has held.
 type Durations struct {
-	DatabaseDown, AppDown, Wanted, Handoff time.Duration
+	// DatabaseDown and AppDown: the own site's database is unreachable, its application has no healthy target.
+	DatabaseDown, AppDown time.Duration
+	// Wanted: the record carries a request; Handoff: the own database is sealed for the held term, or it is granted.
+	Wanted, Handoff time.Duration
+	// Unserved: the own site holds a term that it does not serve yet.
+	Unserved time.Duration
 }
 
 // Settings are the warden's own policy. Lease and margin are not here: they come from the record (P3).
@@ -56,6 +61,8 @@ type Settings struct {
 	HandoffTimeout time.Duration
 	// BeaconMaxAge is how old the other site's beacon may be for a planned hand-over.
 	BeaconMaxAge time.Duration
+	// CoolDown is how long after a change of holder no hand-over for health starts (P19).
+	CoolDown time.Duration
 }
 
 // Mode says who may decide that a site acquires the term; lease and fence run in all of them (P17).

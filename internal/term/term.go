@@ -92,11 +92,16 @@ type Beacon struct {
 	At time.Time `json:"at" dynamodbav:"at"`
 }
 
-// Approval lets a site take over in mode approval; it names the term that it replaces and expires (P17).
+// Approval lets a site take over in the modes approval and manual; it names the term that it replaces and expires
+// (P17).
 type Approval struct {
 	Term    Number    `json:"term" dynamodbav:"term"`
 	By      string    `json:"by" dynamodbav:"by"`
+	Reason  string    `json:"reason,omitempty" dynamodbav:"reason,omitempty"`
 	Expires time.Time `json:"expires" dynamodbav:"expires"`
+	// AllowDataLoss opens the gates for lag and lineage too, for this one term (P11). The lease is waited out all the
+	// same.
+	AllowDataLoss bool `json:"allow_data_loss,omitempty" dynamodbav:"allow_data_loss,omitempty"`
 }
 
 // Lease returns the lease as a duration.
@@ -107,6 +112,24 @@ func (r Record) Margin() time.Duration { return time.Duration(r.MarginMS) * time
 
 // RenewEvery is how often each warden of the holder renews: an eighth of the lease.
 func (r Record) RenewEvery() time.Duration { return r.Lease() / 8 }
+
+// PhysicalMargin is the part of a margin that covers what no clock setting shrinks: scheduling, a commit's way from
+// its check to its flush, a hypervisor's pause. It stays the same at every speed of the twin.
+const PhysicalMargin = 500 * time.Millisecond
+
+// Scale returns lease and margin for a twin that runs speed times faster: all of the lease shrinks, the physical part
+// of the margin does not. It refuses a speed at which the lease would be shorter than two margins.
+func Scale(lease, margin time.Duration, speed float64) (time.Duration, time.Duration, error) {
+	if speed < 1 || margin < PhysicalMargin {
+		return 0, 0, fmt.Errorf("speed %g and margin %v: want a speed of at least 1 and a margin of at least %v", speed, margin, PhysicalMargin)
+	}
+	l := time.Duration(float64(lease) / speed)
+	m := time.Duration(float64(margin-PhysicalMargin)/speed) + PhysicalMargin
+	if l < 2*m {
+		return 0, 0, fmt.Errorf("speed %g shrinks the lease to %v, less than two margins of %v: use a lower speed", speed, l, m)
+	}
+	return l, m, nil
+}
 
 // Validate reports the first field that no correct writer produces.
 func (r Record) Validate() error {

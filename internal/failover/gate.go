@@ -1,0 +1,126 @@
+package failover
+
+import (
+	"fmt"
+	"time"
+
+	"holdfast/internal/term"
+)
+
+// The names of the gates, as operators read them.
+const (
+	gateMode       = "mode"
+	gateDatabase   = "database"
+	gateLineage    = "lineage"
+	gateLag        = "lag"
+	gatePeerSilent = "peer beacon"
+	gatePeerReady  = "peer readiness"
+)
+
+// gates lists what keeps the site from taking an expired term (P11, P17). An operator's approval with AllowDataLoss
+// opens lag and lineage for the one term it names.
+func gates(o Observation) []Refusal {
+	var shut []Refusal
+	approval := currentApproval(o)
+	if o.Settings.Mode != Automatic && approval == nil {
+		shut = append(shut, Refusal{Gate: gateMode, Current: string(o.Settings.Mode) + ", and no approval for this term", Wanted: "automatic, or an approval",
+			Remedy: fmt.Sprintf("run 'holdfast approve --to %s --term %d'", o.Site, o.Store.Record.Term)})
+	}
+	if !o.Database.Reachable {
+		return append(shut, Refusal{Gate: gateDatabase, Current: "unreachable: " + o.Database.Err, Wanted: "reachable",
+			Remedy: "bring the site's own database cluster back; without it there is nothing to take over with"})
+	}
+	if approval != nil && approval.AllowDataLoss {
+		return shut
+	}
+	return append(shut, dataGates(o)...)
+}
+
+// dataGates are the gates that stand for data: the database must contain the term served last, and its lag must be
+// known and small.
+func dataGates(o Observation) []Refusal {
+	r := o.Store.Record
+	override := fmt.Sprintf("run 'holdfast failover --to %s --allow-data-loss' if losing that data is acceptable", o.Site)
+	if !o.Database.HasTerm(r.ServedTerm) {
+		return []Refusal{{Gate: gateLineage, Current: fmt.Sprintf("highest term in the database is %d", o.Database.HighestTerm()),
+			Wanted: fmt.Sprintf("term %d, which was served last", r.ServedTerm), Remedy: "let replication catch up; else " + override}}
+	}
+	lag, known := Lag(o)
+	if !known {
+		return []Refusal{{Gate: gateLag, Current: "unknown", Wanted: o.Settings.MaxLag.String(), Remedy: override}}
+	}
+	if lag > o.Settings.MaxLag {
+		return []Refusal{{Gate: gateLag, Current: lag.String(), Wanted: "at most " + o.Settings.MaxLag.String(), Remedy: "let replication catch up; else " + override}}
+	}
+	return nil
+}
+
+// Lag bounds from above how much committed time the own database lacks. Every extension of the write lease replicates
+// with the renewal counter it was made for, so the distance between the record's counter and the replicated one,
+// times the renewal period, is an upper bound that needs no synchronised clocks, survives a warden's restart and works
+// on any PostgreSQL. Two wardens renew, so it may say up to twice the truth: it errs towards refusing.
+func Lag(o Observation) (lag time.Duration, known bool) {
+	r := o.Store.Record
+	if !o.Database.Reachable || o.Database.LeaseTerm < r.ServedTerm {
+		return 0, false
+	}
+	behind := max(0, r.Renewal-o.Database.Renewal)
+	return time.Duration(behind) * r.RenewEvery(), true
+}
+
+// currentApproval returns the own site's approval if it names the record's term and has not expired.
+func currentApproval(o Observation) *term.Approval {
+	a := o.OwnBeacon.Approval
+	if a == nil || a.Term != o.Store.Record.Term || !o.WallClock.Before(a.Expires) {
+		return nil
+	}
+	return a
+}
+
+func peerFresh(o Observation) bool {
+	return o.PeerBeaconSeen && o.PeerBeaconAge <= o.Settings.BeaconMaxAge
+}
+
+// peerGate says why the other site cannot take a planned hand-over, if it cannot.
+func peerGate(o Observation) (Refusal, bool) {
+	if !peerFresh(o) {
+		current := "never seen"
+		if o.PeerBeaconSeen {
+			current = o.PeerBeaconAge.String() + " old"
+		}
+		return Refusal{Gate: gatePeerSilent, Current: current, Wanted: "at most " + o.Settings.BeaconMaxAge.String() + " old",
+			Remedy: "check that the wardens of " + o.Peer + " run and reach the term store"}, true
+	}
+	if !o.PeerBeacon.Ready {
+		return Refusal{Gate: gatePeerReady, Current: o.PeerBeacon.NotReadyBecause, Wanted: "ready", Remedy: "see 'holdfast status' for " + o.Peer}, true
+	}
+	return Refusal{}, false
+}
+
+// Readiness says whether the site could take over now, for its beacon.
+func Readiness(o Observation) (ready bool, because string) {
+	r := o.Store.Record
+	if reason := unusable(o); reason != "" {
+		return false, reason
+	}
+	if r.Holder == o.Site {
+		h := Judge(o)
+		return h.Serving, h.Reason
+	}
+	switch {
+	case !o.Database.Reachable:
+		return false, "the database is unreachable: " + o.Database.Err
+	case !o.Cluster.Known:
+		return false, "the database's control plane does not answer: " + o.Cluster.Err
+	case !o.Cluster.Member:
+		return false, "the cluster is not a member of the global database"
+	case o.Database.Writer && o.Cluster.Writer != o.Site:
+		return false, "the database still runs on a volume that a later term has left behind"
+	case !o.App.Known || o.App.HealthyTargets == 0:
+		return false, "the application has no healthy target"
+	}
+	if shut := dataGates(o); len(shut) > 0 {
+		return false, fmt.Sprintf("%s: %s, want %s", shut[0].Gate, shut[0].Current, shut[0].Wanted)
+	}
+	return true, ""
+}

@@ -1,0 +1,45 @@
+package failover
+
+import "holdfast/internal/term"
+
+// Health is what the warden's HTTP endpoints answer.
+type Health struct {
+	// Serving is /healthz: the site holds a trusted, served term, its database is the writer, its application is healthy.
+	Serving bool
+	// Target is the warden's own target-group check: false takes this warden out of the balancer (P13).
+	Target bool
+	Reason string
+}
+
+// Judge says what /healthz answers. Route 53 reads exactly this, so DNS follows the term.
+func Judge(o Observation) Health {
+	r := o.Store.Record
+	holding := r.Holder == o.Site
+	trusted := holding && o.Trust.Holds(r.Term, o.Now)
+	h := Health{Target: !holding || trusted}
+	switch {
+	case o.Store.Missing || r.Validate() != nil:
+		h.Reason = "no usable term record"
+	case !holding:
+		h.Reason = "standby: the term is held by " + r.Holder
+	case !trusted:
+		h.Reason = "this warden has no trust in the term: its last confirmed renewal is too old"
+	case r.State != term.Held:
+		h.Reason = "the term is " + string(r.State)
+	case r.ServedTerm != r.Term:
+		h.Reason = "the term is not served yet"
+	case !o.Database.Reachable:
+		h.Reason = "the database is unreachable: " + o.Database.Err
+	case !o.Database.Writer || !o.Database.HasTerm(r.Term):
+		h.Reason = "the database is not the writer of this term"
+	case sealed(o):
+		h.Reason = "the database is sealed for a hand-over"
+	case !o.Database.LeaseValid:
+		h.Reason = "the database's write lease is over"
+	case !o.App.Known || o.App.HealthyTargets == 0:
+		h.Reason = "the application has no healthy target"
+	default:
+		h.Serving = true
+	}
+	return h
+}
