@@ -1,0 +1,67 @@
+package drill
+
+import (
+	"context"
+	"time"
+
+	"holdfast/internal/topology"
+)
+
+// Twin is what a drill needs of the two regions on one machine.
+type Twin interface {
+	// Sites lists the sites, the one that is active on day one first.
+	Sites() []topology.Site
+	// DNSName is the name that clients resolve; Resolver is the DNS server to ask, as in "127.17.0.53:8053".
+	DNSName() string
+	Resolver() string
+	// AppPort is the port of the balancers' listener for clients.
+	AppPort() int
+	// Speed is the number that every configured time is divided by.
+	Speed() float64
+	// DatabaseDSN connects to the site's first database instance directly, bypassing every endpoint and relay.
+	DatabaseDSN(site string) string
+	// LoseRegion takes everything in the site's region away and returns once nothing of it answers any more.
+	LoseRegion(ctx context.Context, site string) error
+	// ReturnRegion powers the region up again; its parts come back by themselves.
+	ReturnRegion(ctx context.Context, site string) error
+	// RequestSwitchover asks the wardens to make the site active, as "holdfast switchover --to" does.
+	RequestSwitchover(ctx context.Context, site string) error
+	// Active returns the site that holds the term, and whether its /healthz says that it serves.
+	Active(ctx context.Context) (site string, serving bool, err error)
+	// SetProgress replaces the receiver of events; it is called from many goroutines. Nil discards.
+	SetProgress(func(Event))
+	// TailFolders are the folders where wardens exported a lost tail.
+	TailFolders() []string
+	// Down stops everything and removes the state folder.
+	Down(ctx context.Context) error
+}
+
+// Event is something worth a line: a region lost, a DNS answer changed, a warden's journal line, a database promoted.
+type Event struct {
+	At time.Time `json:"at"`
+	// Site is empty for what happens outside the sites.
+	Site string `json:"site,omitempty"`
+	// Kind is a word to filter by, as in "region", "dns", "warden", "database", "task".
+	Kind string `json:"kind"`
+	Text string `json:"text"`
+}
+
+// UpOptions say how to bring a twin up.
+type UpOptions struct {
+	Topology *topology.Topology
+	Speed    float64
+	// AddressBlock is B in 127.B.0.0/16; 0 chooses a free one.
+	AddressBlock int
+	// AcquirerURL is where payd sends charges.
+	AcquirerURL string
+	// Images maps a container image's name to a local program.
+	Images map[string]string
+	// StateDir is where the twin keeps its files while it is up; empty makes a temporary folder.
+	StateDir string
+	// Progress receives events from the first moment on. Nil discards.
+	Progress func(Event)
+}
+
+// UpFunc brings a twin up and returns once both sites run and replication flows, or an error with nothing left behind.
+// An error that wraps [ErrEnvironment] means that this machine can't run a twin.
+type UpFunc func(ctx context.Context, options UpOptions) (Twin, error)
