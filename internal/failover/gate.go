@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -92,7 +93,7 @@ func peerGate(o Observation) (Refusal, bool) {
 			Remedy: "check that the wardens of " + o.Peer + " run and reach the term store"}, true
 	}
 	if !o.PeerBeacon.Ready {
-		return Refusal{Gate: gatePeerReady, Current: o.PeerBeacon.NotReadyBecause, Wanted: "ready", Remedy: "see 'holdfast status' for " + o.Peer}, true
+		return Refusal{Gate: gatePeerReady, Current: cmp.Or(o.PeerBeacon.NotReadyBecause, "not ready"), Wanted: "ready", Remedy: "see 'holdfast status' for " + o.Peer}, true
 	}
 	return Refusal{}, false
 }

@@ -1,0 +1,272 @@
+package failover_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/internal/failover"
+	"holdfast/internal/term"
+)
+
+const lease, margin = 20 * time.Second, 2500 * time.Millisecond
+
+// now is the observing warden's boot clock in every case.
+var now = term.Instant(time.Hour)
+
+func record() term.Record {
+	return term.Record{Deployment: "d", Version: 40, Term: 7, Holder: "primary", Renewal: 30, Nonce: "n",
+		LeaseMS: lease.Milliseconds(), MarginMS: margin.Milliseconds(), State: term.Held, ServedTerm: 7, TakeoverBudget: 3}
+}
+
+func settings() failover.Settings {
+	return failover.Settings{Mode: failover.Automatic, MaxLag: 5 * time.Minute, DatabaseThreshold: time.Minute,
+		AppThreshold: time.Minute, HandoffTimeout: 5 * time.Minute, BeaconMaxAge: 30 * time.Second}
+}
+
+// serving is the active site in its quiet state.
+func serving() failover.Observation {
+	r := record()
+	return failover.Observation{Now: now, WallClock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Site: "primary", Peer: "dr", Warden: "primary/1",
+		Settings: settings(), Store: failover.StoreView{Readable: true, Record: r}, Trust: term.Trust{Term: 7, Until: now.Add(time.Second)},
+		Database:   failover.DatabaseView{Reachable: true, Writer: true, Terms: []term.Number{1, 7}, LeaseTerm: 7, Renewal: 30, LeaseValid: true},
+		Cluster:    failover.ClusterView{Known: true, Writer: "primary", Member: true},
+		App:        failover.AppView{Known: true, HealthyTargets: 2, RunningTasks: 2},
+		PeerBeacon: term.Beacon{Site: "dr", Ready: true, LineageTerm: 7}, PeerBeaconSeen: true, PeerBeaconAge: time.Second}
+}
+
+// standby is the other site in its quiet state.
+func standby() failover.Observation {
+	o := serving()
+	o.Site, o.Peer, o.Warden = "dr", "primary", "dr/1"
+	o.Trust = term.Trust{}
+	o.Database.Writer, o.Database.LeaseValid = false, false
+	o.PeerBeacon.Site = "primary"
+	return o
+}
+
+func expired(r term.Record) term.Watch {
+	return term.Watch{}.Observe(r, now.Add(-lease-margin)).Observe(r, now)
+}
+
+// unserved is the other site right after it took the term.
+func unserved() failover.Observation {
+	o := standby()
+	o.Store.Record.Term, o.Store.Record.Holder = 8, "dr"
+	o.Trust = term.Trust{Term: 8, Until: now.Add(time.Second)}
+	o.PeerBeaconSeen = false
+	return o
+}
+
+func wanted(o failover.Observation) failover.Observation {
+	o.Store.Record.Wanted = &term.Wanted{Site: "dr", By: "operator"}
+	return o
+}
+
+func TestDecide(t *testing.T) {
+	cases := []struct {
+		name string
+		from failover.Observation
+		with func(*failover.Observation)
+		step failover.Step
+		why  string
+	}{
+		{"quiet active site", serving(), nil, failover.Wait, "serving"},
+		{"quiet standby", standby(), nil, failover.Wait, "standby"},
+		{"store unreadable", standby(), func(o *failover.Observation) { o.Store.Readable = false; o.Watch = expired(o.Store.Record) }, failover.Wait, "cannot be read"},
+		{"record missing never starts anything", standby(), func(o *failover.Observation) { o.Store.Missing = true }, failover.Wait, "holdfast init"},
+		{"record below the database", standby(), func(o *failover.Observation) {
+			o.Database.Terms = []term.Number{1, 7, 9}
+			o.Watch = expired(o.Store.Record)
+		}, failover.Wait, "above the record's term"},
+
+		{"expiry", standby(), func(o *failover.Observation) { o.Watch = expired(o.Store.Record) }, failover.Acquire, "stood still"},
+		{"expiry, not watched long enough", standby(), func(o *failover.Observation) {
+			o.Watch = term.Watch{}.Observe(o.Store.Record, now.Add(-lease)).Observe(o.Store.Record, now)
+		}, failover.Wait, "standby"},
+		{"expiry, manual mode", standby(), func(o *failover.Observation) { o.Watch = expired(o.Store.Record); o.Settings.Mode = failover.Manual }, failover.Wait, "gate is shut"},
+		{"expiry, database lacks the term served last", standby(), func(o *failover.Observation) {
+			o.Watch = expired(o.Store.Record)
+			o.Database.Terms = []term.Number{1}
+		}, failover.Wait, "gate is shut"},
+		{"expiry, lag too large", standby(), func(o *failover.Observation) {
+			o.Watch = expired(o.Store.Record)
+			o.Store.Record.Renewal, o.Database.Renewal = 1000, 30
+			o.Watch = expired(o.Store.Record)
+		}, failover.Wait, "gate is shut"},
+		{"expiry, lag unknown", standby(), func(o *failover.Observation) { o.Watch = expired(o.Store.Record); o.Database.LeaseTerm = 6 }, failover.Wait, "gate is shut"},
+		{"expiry, approved with data loss", standby(), func(o *failover.Observation) {
+			o.Watch = expired(o.Store.Record)
+			o.Settings.Mode, o.Database.LeaseTerm = failover.Manual, 6
+			o.OwnBeacon.Approval = &term.Approval{Term: 7, Expires: o.WallClock.Add(time.Minute), AllowDataLoss: true}
+		}, failover.Acquire, "stood still"},
+		{"an approval of another term counts for nothing", standby(), func(o *failover.Observation) {
+			o.Watch = expired(o.Store.Record)
+			o.Settings.Mode = failover.Approval
+			o.OwnBeacon.Approval = &term.Approval{Term: 6, Expires: o.WallClock.Add(time.Minute), AllowDataLoss: true}
+		}, failover.Wait, "gate is shut"},
+		{"granted", standby(), func(o *failover.Observation) { o.Store.Record.State, o.Store.Record.GrantedTo = term.Granted, "dr" }, failover.Acquire, "granted"},
+		{"writer moved here by hand", standby(), func(o *failover.Observation) { o.Database.Writer = true; o.Cluster.Writer = "dr" }, failover.Want, "by hand"},
+		{"a stale copy promoted by hand leaves nobody eligible", standby(), func(o *failover.Observation) {
+			o.Database.Writer, o.Cluster.Writer, o.Database.Terms = true, "dr", []term.Number{1}
+		}, failover.Wait, "standby"},
+
+		{"acquired, no trust yet", unserved(), func(o *failover.Observation) { o.Trust = term.Trust{} }, failover.Wait, "own renewal"},
+		{"acquired, not the writer", unserved(), nil, failover.Promote, "silent"},
+		{"acquired, writer moving", unserved(), func(o *failover.Observation) { o.Cluster.Moving = true }, failover.Wait, "changing its writer"},
+		{"acquired, writer", unserved(), func(o *failover.Observation) { o.Database.Writer = true; o.Cluster.Writer = "dr" }, failover.RecordTerm, "writer"},
+		{"recorded, no lease yet", unserved(), func(o *failover.Observation) {
+			o.Database.Writer, o.Cluster.Writer, o.Database.Terms = true, "dr", []term.Number{1, 7, 8}
+		}, failover.Wait, "write lease"},
+		{"recorded, leased", unserved(), func(o *failover.Observation) {
+			o.Database.Writer, o.Cluster.Writer, o.Database.Terms = true, "dr", []term.Number{1, 7, 8}
+			o.Database.LeaseTerm, o.Database.LeaseValid = 8, true
+		}, failover.Serve, "takes writes"},
+		{"recorded, and the writer moved away by hand", unserved(), func(o *failover.Observation) {
+			o.Database.Terms = []term.Number{1, 7, 8}
+			o.Cluster.Writer = "primary"
+		}, failover.Release, "by hand"},
+
+		{"writer moved away by hand while serving", serving(), func(o *failover.Observation) { o.Database.Writer = false; o.Cluster.Writer = "dr" }, failover.Release, "by hand"},
+		{"database dead", serving(), func(o *failover.Observation) { o.Database = failover.DatabaseView{}; o.For.DatabaseDown = time.Minute }, failover.Release, "unreachable"},
+		{"database dead, nobody to take over", serving(), func(o *failover.Observation) {
+			o.Database = failover.DatabaseView{}
+			o.For.DatabaseDown, o.PeerBeacon.Ready = time.Minute, false
+		}, failover.Wait, "gate is shut"},
+		{"application dead", serving(), func(o *failover.Observation) { o.App.HealthyTargets = 0; o.For.AppDown = time.Minute }, failover.Want, "no healthy target"},
+		{"application dead, budget spent", serving(), func(o *failover.Observation) { o.For.AppDown = time.Minute; o.Store.Record.TakeoverBudget = 0 }, failover.Wait, "gate is shut"},
+
+		{"switchover: seal", wanted(serving()), nil, failover.Seal, "operator"},
+		{"switchover: target not ready", wanted(serving()), func(o *failover.Observation) { o.PeerBeacon.Ready = false }, failover.Wait, "not ready"},
+		{"switchover: target never ready", wanted(serving()), func(o *failover.Observation) { o.PeerBeacon.Ready = false; o.For.Wanted = time.Hour }, failover.ClearWanted, "in time"},
+		{"switchover: drain", wanted(serving()), func(o *failover.Observation) { o.Database.SealedTerm = 7 }, failover.Drain, "sealed"},
+		{"switchover: target has not replayed", wanted(serving()), func(o *failover.Observation) { o.Database.SealedTerm, o.Database.DrainedTerm = 7, 7 }, failover.Wait, "replayed"},
+		{"switchover: move", wanted(serving()), func(o *failover.Observation) {
+			o.Database.SealedTerm, o.Database.DrainedTerm, o.PeerBeacon.DrainedTerm = 7, 7, 7
+		}, failover.MoveWriter, "replayed"},
+		{"switchover: grant only after seal and drain", wanted(serving()), func(o *failover.Observation) {
+			o.Database.Writer, o.Cluster.Writer, o.Database.SealedTerm, o.Database.DrainedTerm = false, "dr", 7, 7
+		}, failover.Grant, "writer has moved"},
+		{"switchover: writer moved without a drain is no grant", wanted(serving()), func(o *failover.Observation) {
+			o.Database.Writer, o.Cluster.Writer, o.Database.SealedTerm = false, "dr", 7
+		}, failover.Release, "by hand"},
+		{"switchover: too slow", wanted(serving()), func(o *failover.Observation) { o.Database.SealedTerm = 7; o.For.Handoff = time.Hour }, failover.TakeBack, "in time"},
+		{"grant not taken", serving(), func(o *failover.Observation) {
+			o.Store.Record.State, o.Store.Record.GrantedTo, o.For.Handoff = term.Granted, "dr", time.Hour
+		}, failover.TakeBack, "not taken"},
+		{"sealed without a wish", serving(), func(o *failover.Observation) { o.Database.SealedTerm = 7 }, failover.TakeBack, "no hand-over"},
+		{"wanted here", serving(), func(o *failover.Observation) { o.Store.Record.Wanted = &term.Wanted{Site: "primary"} }, failover.ClearWanted, "is the active one"},
+
+		{"releasing", serving(), func(o *failover.Observation) { o.Store.Record.State = term.Releasing }, failover.Wait, "releasing"},
+		{"old volume after the return", standby(), func(o *failover.Observation) {
+			o.Store.Record.Term, o.Store.Record.ServedTerm = 8, 8
+			o.Database.Writer = true
+		}, failover.ExportTail, "old volume"},
+		{"old volume, tail exported", standby(), func(o *failover.Observation) {
+			o.Store.Record.Term, o.Store.Record.ServedTerm = 8, 8
+			o.Database.Writer, o.TailExported = true, true
+		}, failover.Wait, "standby"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			o := c.from
+			if c.with != nil {
+				c.with(&o)
+			}
+			d := failover.Decide(o)
+			if d.Step != c.step || !strings.Contains(d.Reason, c.why) {
+				t.Fatalf("got %s (%s), want %s (…%s…); refusals %v", d.Step, d.Reason, c.step, c.why, d.Refusals)
+			}
+			if d.Record != nil {
+				checkWrite(t, o.Store.Record, *d.Record)
+			}
+			for _, r := range d.Refusals {
+				if r.Gate == "" || r.Current == "" || r.Wanted == "" || r.Remedy == "" {
+					t.Errorf("refusal %+v leaves something unsaid", r)
+				}
+			}
+		})
+	}
+}
+
+// checkWrite holds for every write of the record, whatever the decision (P2).
+func checkWrite(t *testing.T, before, after term.Record) {
+	t.Helper()
+	switch {
+	case after.Version != before.Version+1:
+		t.Errorf("version %d follows %d", after.Version, before.Version)
+	case after.Validate() != nil:
+		t.Errorf("wrote an invalid record: %v", after.Validate())
+	case after.Holder != before.Holder && after.Term != before.Term+1:
+		t.Errorf("the holder changed from term %d to term %d", before.Term, after.Term)
+	case before.State != term.Held && after.State == term.Held && after.Term == before.Term:
+		t.Errorf("state %s was cleared within term %d", before.State, before.Term)
+	}
+}
+
+func TestRenew(t *testing.T) {
+	cases := []struct {
+		name string
+		with func(*failover.Observation)
+		want bool
+	}{
+		{"holder", nil, true},
+		{"holder whose trust ran out, nothing sealed (P6)", func(o *failover.Observation) { o.Trust = term.Trust{} }, true},
+		{"holder whose trust ran out over a seal", func(o *failover.Observation) { o.Trust = term.Trust{}; o.Database.SealedTerm = 7 }, false},
+		{"sealed, still trusted: the hand-over needs its term", func(o *failover.Observation) { o.Database.SealedTerm = 7 }, true},
+		{"granted", func(o *failover.Observation) { o.Store.Record.State, o.Store.Record.GrantedTo = term.Granted, "dr" }, false},
+		{"releasing", func(o *failover.Observation) { o.Store.Record.State = term.Releasing }, false},
+		{"other holder", func(o *failover.Observation) { o.Store.Record.Holder = "dr" }, false},
+		{"unreadable", func(o *failover.Observation) { o.Store.Readable = false }, false},
+		{"record below the database (P1)", func(o *failover.Observation) { o.Database.Terms = []term.Number{9} }, false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			o := serving()
+			if c.with != nil {
+				c.with(&o)
+			}
+			next, ok := failover.Renew(o)
+			if ok != c.want {
+				t.Fatalf("renews: %v, want %v", ok, c.want)
+			}
+			if ok && (next.Renewal != o.Store.Record.Renewal+1 || next.Version != o.Store.Record.Version+1 || next.Term != o.Store.Record.Term) {
+				t.Errorf("renewal wrote %+v over %+v", next, o.Store.Record)
+			}
+		})
+	}
+}
+
+func TestJudge(t *testing.T) {
+	cases := []struct {
+		name            string
+		with            func(*failover.Observation)
+		serving, target bool
+	}{
+		{"active", nil, true, true},
+		{"trust ran out", func(o *failover.Observation) { o.Now = o.Now.Add(2 * time.Second) }, false, false},
+		{"trust in an older term", func(o *failover.Observation) { o.Trust.Term = 6 }, false, false},
+		{"not served yet", func(o *failover.Observation) { o.Store.Record.ServedTerm = 6 }, false, true},
+		{"database not the writer", func(o *failover.Observation) { o.Database.Writer = false }, false, true},
+		{"lease over", func(o *failover.Observation) { o.Database.LeaseValid = false }, false, true},
+		{"sealed", func(o *failover.Observation) { o.Database.SealedTerm = 7 }, false, true},
+		{"application dead", func(o *failover.Observation) { o.App.HealthyTargets = 0 }, false, true},
+		{"standby", func(o *failover.Observation) { o.Store.Record.Holder = "dr" }, false, true},
+		{"store unreadable, trust holds", func(o *failover.Observation) { o.Store.Readable = false }, true, true},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			o := serving()
+			if c.with != nil {
+				c.with(&o)
+			}
+			h := failover.Judge(o)
+			if h.Serving != c.serving || h.Target != c.target {
+				t.Fatalf("got %+v, want serving %v, target %v", h, c.serving, c.target)
+			}
+			if !h.Serving && h.Reason == "" {
+				t.Error("a refusal without a reason")
+			}
+		})
+	}
+}
