@@ -1,0 +1,240 @@
+// Package verdict is the result of a drill: the JSON object that "holdfast drill -o json" prints, the judgement over
+// it, and its form for people. It holds counts and judges them; counting is the job of package drill.
+package verdict
+
+import (
+	"fmt"
+	"time"
+)
+
+// The two verdicts.
+const (
+	Pass = "pass"
+	Fail = "fail"
+)
+
+// Verdict is what a drill found. Its JSON is a contract: fields are added, never renamed or removed. Times called
+// "at_seconds" run from the moment the drill began; seconds are real ones, never multiplied by the speed.
+type Verdict struct {
+	Verdict string `json:"verdict"`
+	// Failures says in words what made the verdict "fail"; it is empty for "pass".
+	Failures   []string   `json:"failures"`
+	Fault      string     `json:"fault"`
+	Seed       uint64     `json:"seed"`
+	Speed      float64    `json:"speed"`
+	Objectives Objectives `json:"objectives"`
+	// RTOSeconds runs from just before the kill to the first payment acknowledged in an attempt that began after it;
+	// null if there was none.
+	RTOSeconds *float64 `json:"rto_seconds"`
+	// RPOSeconds is the age, at the end of the kill, of the oldest acknowledged payment that the surviving ledger lacks;
+	// 0 if it lacks none, null if it could not be asked.
+	RPOSeconds *float64 `json:"rpo_seconds"`
+	// FaultAtSeconds is when the kill began; null if the drill did not get that far.
+	FaultAtSeconds *float64      `json:"fault_at_seconds"`
+	Phases         []Phase       `json:"phases"`
+	Timeline       []Entry       `json:"timeline"`
+	Payments       Payments      `json:"payments"`
+	Lost           []LostPayment `json:"lost"`
+	// ChargedTwice lists the orders behind payments.charged_twice.
+	ChargedTwice []Order     `json:"charged_twice_orders"`
+	Tail         Tail        `json:"tail"`
+	Ledger       Ledger      `json:"ledger"`
+	SplitBrain   SplitBrain  `json:"split_brain"`
+	SwitchBack   SwitchBack  `json:"switch_back"`
+	Environment  Environment `json:"environment"`
+	// ResultsFolder holds this object, the timeline, journals and the exported tail.
+	ResultsFolder string `json:"results_folder,omitempty"`
+}
+
+// Objectives are what was promised, in seconds at this drill's speed.
+type Objectives struct {
+	RTOSeconds float64 `json:"rto_seconds"`
+	RPOSeconds float64 `json:"rpo_seconds"`
+}
+
+// Phase is one phase of the drill and how long it took.
+type Phase struct {
+	Name      string  `json:"name"`
+	AtSeconds float64 `json:"at_seconds"`
+	Seconds   float64 `json:"seconds"`
+	// LimitSeconds is how long the phase may take.
+	LimitSeconds float64 `json:"limit_seconds"`
+}
+
+// Entry is one line of the timeline.
+type Entry struct {
+	AtSeconds float64 `json:"at_seconds"`
+	// Site is empty for what happens outside the sites.
+	Site  string `json:"site"`
+	Kind  string `json:"kind"`
+	Event string `json:"event"`
+}
+
+// Payments counts payments, each in one pass over the merchants' own record and the surviving ledger.
+type Payments struct {
+	// Attempted are the payments that a merchant sent at least once.
+	Attempted int `json:"attempted"`
+	// Acknowledged are those that a merchant was told had been made; Kept and Lost are the acknowledged ones that the
+	// surviving ledger has and has not.
+	Acknowledged int `json:"acknowledged"`
+	Kept         int `json:"kept"`
+	Lost         int `json:"lost"`
+	// Unknown were attempted and neither acknowledged nor turned down; UnknownInLedger of them are in the ledger.
+	Unknown         int `json:"unknown"`
+	UnknownInLedger int `json:"unknown_in_ledger"`
+	// Declined were turned down by the acquirer, Refused by payd (a 4xx that no retry mends).
+	Declined int `json:"declined"`
+	Refused  int `json:"refused"`
+	// Shed arrived while as many payments were under way as the load allows, and were never sent.
+	Shed int `json:"shed"`
+	// ChargedTwice are orders with more than one charge in the acquirer's own record.
+	ChargedTwice int `json:"charged_twice"`
+	// Attempts counts HTTP requests, retries included.
+	Attempts int `json:"http_attempts"`
+}
+
+// LostPayment is an acknowledged payment that the surviving ledger lacks.
+type LostPayment struct {
+	PaymentID             string  `json:"payment_id"`
+	AcknowledgedAtSeconds float64 `json:"acknowledged_at_seconds"`
+	Amount                int64   `json:"amount"`
+	Currency              string  `json:"currency"`
+	// InTail says that the exported tail has it.
+	InTail bool `json:"in_tail"`
+}
+
+// Order is a merchant's order that was charged more than once.
+type Order struct {
+	Merchant   string   `json:"merchant"`
+	Reference  string   `json:"merchant_reference"`
+	References []string `json:"charge_references"`
+}
+
+// Tail is what the wardens exported of the old volume's rows that the survivor lacks.
+type Tail struct {
+	// Folder is where the drill keeps its copy; empty if nothing was exported.
+	Folder string `json:"folder"`
+	// Payments is how many payments are in it, acknowledged or not.
+	Payments int `json:"payments"`
+}
+
+// Ledger says whether debits and credits are equal, per currency and over all entries.
+type Ledger struct {
+	Balanced bool `json:"balanced"`
+	// Sums are debits minus credits per currency, in its minor unit.
+	Sums map[string]int64 `json:"sums"`
+	// Entries is how many ledger entries were added up.
+	Entries int64 `json:"entries"`
+}
+
+// SplitBrain counts the attempts to commit on the old site's database after the takeover.
+type SplitBrain struct {
+	// Attempts are transactions that the old database answered, Accepted those that it committed.
+	Attempts int `json:"attempts"`
+	Accepted int `json:"accepted"`
+	// RefusedBy counts the refusals by SQLSTATE: HF001 is the write fence, 25006 a read-only server.
+	RefusedBy map[string]int `json:"refused_by"`
+	// Ways counts the attempts by the way that was tried.
+	Ways map[string]int `json:"ways"`
+	// Inconclusive counts attempts that failed for a reason that has nothing to do with the fence.
+	Inconclusive int `json:"inconclusive"`
+}
+
+// SwitchBack is the planned return to the first site under load.
+type SwitchBack struct {
+	// DowntimeSeconds is the largest gap between two acknowledged payments around it; null if it did not happen.
+	DowntimeSeconds *float64 `json:"downtime_seconds"`
+	// Lost are acknowledged payments that the ledger had before the switch or got during it, and lacks after it.
+	Lost int `json:"lost"`
+}
+
+// Environment is where the drill ran.
+type Environment struct {
+	CPUs       int       `json:"cpus"`
+	PostgreSQL string    `json:"postgresql"`
+	StartedAt  time.Time `json:"started_at"`
+}
+
+// New returns a verdict in which every list is empty rather than null.
+func New(fault string, seed uint64, speed float64) *Verdict {
+	return &Verdict{
+		Verdict: Fail, Failures: []string{}, Fault: fault, Seed: seed, Speed: speed,
+		Phases: []Phase{}, Timeline: []Entry{}, Lost: []LostPayment{}, ChargedTwice: []Order{},
+		Ledger: Ledger{Sums: map[string]int64{}}, SplitBrain: SplitBrain{RefusedBy: map[string]int{}, Ways: map[string]int{}},
+	}
+}
+
+// Failf adds a failure that the counts do not show, as a phase that took too long.
+func (v *Verdict) Failf(format string, args ...any) {
+	v.Failures = append(v.Failures, fmt.Sprintf(format, args...))
+}
+
+// Judge adds a failure for every promise that the counts break, and sets the verdict: it is "pass" only if there is
+// no failure. It is called once, after everything has been counted.
+func (v *Verdict) Judge() {
+	v.judgeObjectives()
+	v.judgePayments()
+	if !v.Ledger.Balanced {
+		v.Failf("the ledger is not balanced: debits minus credits are %v", v.Ledger.Sums)
+	}
+	if v.SplitBrain.Attempts == 0 {
+		v.Failf("no attempt to commit on the old site's database was answered, so the fence was not shown to hold")
+	}
+	if v.SplitBrain.Accepted > 0 {
+		v.Failf("split brain: the old site's database accepted %d of %d commits after the takeover", v.SplitBrain.Accepted, v.SplitBrain.Attempts)
+	}
+	if v.SwitchBack.DowntimeSeconds == nil {
+		v.Failf("there was no switch back to the first site")
+	}
+	if v.SwitchBack.Lost > 0 {
+		v.Failf("the switch back lost %d acknowledged payments", v.SwitchBack.Lost)
+	}
+	v.Verdict = Pass
+	if len(v.Failures) > 0 {
+		v.Verdict = Fail
+	}
+}
+
+func (v *Verdict) judgeObjectives() {
+	switch {
+	case v.RTOSeconds == nil:
+		v.Failf("RTO: no payment was acknowledged after the kill, objective %.4g s", v.Objectives.RTOSeconds)
+	case *v.RTOSeconds > v.Objectives.RTOSeconds:
+		v.Failf("RTO: %.1f s, objective %.4g s", *v.RTOSeconds, v.Objectives.RTOSeconds)
+	}
+	switch {
+	case v.RPOSeconds == nil:
+		v.Failf("RPO: the surviving ledger could not be asked, objective %.4g s", v.Objectives.RPOSeconds)
+	case *v.RPOSeconds > v.Objectives.RPOSeconds:
+		v.Failf("RPO: %.1f s, objective %.4g s", *v.RPOSeconds, v.Objectives.RPOSeconds)
+	}
+}
+
+func (v *Verdict) judgePayments() {
+	p := v.Payments
+	if p.Acknowledged == 0 {
+		v.Failf("no payment was acknowledged, so nothing was shown")
+	}
+	if p.Acknowledged != p.Kept+p.Lost {
+		v.Failf("%d payments were acknowledged, but %d kept and %d lost were counted", p.Acknowledged, p.Kept, p.Lost)
+	}
+	if p.Attempted != p.Acknowledged+p.Unknown+p.Declined+p.Refused {
+		v.Failf("%d payments were attempted, but %d acknowledged, %d unknown, %d declined and %d refused were counted",
+			p.Attempted, p.Acknowledged, p.Unknown, p.Declined, p.Refused)
+	}
+	if p.Lost != len(v.Lost) {
+		v.Failf("%d payments are lost, but %d are listed", p.Lost, len(v.Lost))
+	}
+	if p.ChargedTwice > 0 {
+		v.Failf("%d orders were charged more than once", p.ChargedTwice)
+	}
+	missing := 0
+	for _, lost := range v.Lost {
+		if !lost.InTail {
+			missing++
+		}
+	}
+	if missing > 0 {
+		v.Failf("%d lost payments are not in the exported tail either", missing)
+	}
+}
