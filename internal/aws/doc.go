@@ -1,0 +1,47 @@
+// Package aws adapts the AWS services that the warden and the operator's commands use, one file per service, over
+// aws-sdk-go-v2. Each adapter states in a small interface the calls that it makes, and nothing else of the SDK
+// leaves the package. Endpoints, credentials and profiles come from the usual AWS variables, AWS_ENDPOINT_URL
+// included: the callers do not know whether AWS or the twin answers.
+//
+// Time limits come from the caller's context. Writes to the term table and the calls that move the database's writer
+// are sent once and never retried by the SDK: a retry would be sent after the moment for which the caller judged
+// that it still holds its term (P4, P12).
+package aws
+
+import (
+	"context"
+	"fmt"
+
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/config"
+)
+
+// readAttempts is how often a describing call is sent at most; the callers poll, so more would only hide the age of
+// an answer.
+const readAttempts = 2
+
+// Session makes the adapters of one process: all of them share credentials and connections.
+type Session struct {
+	cfg sdk.Config
+}
+
+// Open reads the AWS configuration of the process (variables, shared files, the task's role). Nothing is sent.
+func Open(ctx context.Context) (*Session, error) {
+	cfg, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the AWS configuration: %w (check AWS_PROFILE, AWS_REGION and the shared configuration files)", err)
+	}
+	return &Session{cfg: cfg}, nil
+}
+
+// NewSession makes a session from an SDK configuration.
+func NewSession(cfg sdk.Config) *Session { return &Session{cfg: cfg} }
+
+// once makes the SDK send a request a single time.
+func once() sdk.Retryer { return sdk.NopRetryer{} }
+
+// few lets the SDK send a describing request again, once.
+func few() sdk.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = readAttempts })
+}
