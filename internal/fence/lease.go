@@ -1,0 +1,78 @@
+package fence
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"holdfast/internal/term"
+)
+
+//go:embed sql/extend.sql
+var extendSQL string
+
+// Extend lets commits pass under the term until validUntil, a time on the database's own clock that the caller derived
+// from a [Sample] (P8). For one term and server validUntil and renewal never move backwards, so a late, older extension
+// changes nothing. Errors: [ErrSealed], [ErrStaleTerm], [ErrPreparedTransactions], [ErrStandby], [ErrNotInstalled].
+//
+// Prefer [ExtendOn]: after an instance failover the new server's clock is another one.
+func Extend(ctx context.Context, db DB, n term.Number, validUntil time.Time, renewal int64) error {
+	return extend(ctx, db, nil, n, validUntil, renewal)
+}
+
+// ExtendOn is [Extend], but only on the server that was sampled: if the server that answers was started at another
+// time than serverStarted it returns [ErrServerChanged] and changes nothing.
+func ExtendOn(ctx context.Context, db DB, serverStarted time.Time, n term.Number, validUntil time.Time, renewal int64) error {
+	return extend(ctx, db, &serverStarted, n, validUntil, renewal)
+}
+
+func extend(ctx context.Context, db DB, serverStarted *time.Time, n term.Number, validUntil time.Time, renewal int64) error {
+	operation := fmt.Sprintf("extend the write lease of term %d", n)
+	var current, sealed term.Number
+	var started time.Time
+	var prepared int
+	err := db.QueryRow(ctx, extendSQL, n, validUntil, renewal, serverStarted).Scan(&current)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return explain(operation, err)
+	}
+	// Nothing was updated: ask why. The answer may be newer than the refusal; it is only for the error.
+	err = db.QueryRow(ctx, "SELECT term, sealed_term, pg_catalog.pg_postmaster_start_time(), "+
+		"pg_catalog.current_setting('max_prepared_transactions')::int FROM holdfast.write_lease").Scan(&current, &sealed, &started, &prepared)
+	switch {
+	case err != nil:
+		return explain(operation, err)
+	case prepared != 0:
+		return fmt.Errorf("%s: %w", operation, ErrPreparedTransactions)
+	case serverStarted != nil && !started.Equal(*serverStarted):
+		return fmt.Errorf("%s: %w (started %s, sampled %s)", operation, ErrServerChanged,
+			started.Format(time.RFC3339Nano), serverStarted.Format(time.RFC3339Nano))
+	case n <= sealed:
+		return fmt.Errorf("%s: %w (up to term %d)", operation, ErrSealed, sealed)
+	}
+	return fmt.Errorf("%s: %w (%d)", operation, ErrStaleTerm, current)
+}
+
+//go:embed sql/record_term.sql
+var recordTermSQL string
+
+// RecordTerm adds the term to the database's lineage with the site that serves it. Recording the same again changes
+// nothing; a term below the newest one, or one that another site recorded, is [ErrStaleTerm].
+func RecordTerm(ctx context.Context, db DB, n term.Number, site string) error {
+	operation := fmt.Sprintf("record term %d of site %s", n, site)
+	var recorded string
+	var newest term.Number
+	if err := db.QueryRow(ctx, recordTermSQL, n, site).Scan(&recorded, &newest); err != nil {
+		return explain(operation, err)
+	}
+	if recorded != site {
+		return fmt.Errorf("%s: %w (the newest is %d; this term's site is %q)", operation, ErrStaleTerm, newest, recorded)
+	}
+	return nil
+}
