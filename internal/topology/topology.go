@@ -19,10 +19,14 @@ type Topology struct {
 	DNSName string `json:"dns_name"`
 	// Sites lists the sites, the one that is active on the first day first. There are exactly two.
 	Sites []Site `json:"sites"`
-	// Outputs are the root module's outputs that are not sensitive, as Terraform prints them with -json.
+	// Lease and Margin are the settings that "holdfast init" writes into the first term record, at speed 1.
+	Lease  time.Duration `json:"lease"`
+	Margin time.Duration `json:"margin"`
+	// Outputs are the values of the root module's outputs that are not sensitive.
 	Outputs map[string]any `json:"outputs,omitempty"`
 
 	Networks        []Network        `json:"networks"`
+	Peerings        []Peering        `json:"peerings"`
 	SecurityGroups  []SecurityGroup  `json:"security_groups"`
 	GlobalClusters  []GlobalCluster  `json:"global_clusters"`
 	DBClusters      []DBCluster      `json:"db_clusters"`
@@ -92,6 +96,13 @@ type Route struct {
 	DestinationCIDR string `json:"destination_cidr"`
 	TargetKind      string `json:"target_kind"`
 	TargetID        string `json:"target_id"`
+}
+
+// Peering connects two VPCs; routes to it have the target kind "pcx" and its ID.
+type Peering struct {
+	ID        string `json:"id"`
+	VPCID     string `json:"vpc_id"`
+	PeerVPCID string `json:"peer_vpc_id"`
 }
 
 // SecurityGroup is a stateful filter.
