@@ -49,9 +49,7 @@ func ReaperMain() {
 	if len(os.Args) < 3 || os.Args[1] != ReaperCommand || os.Getenv(reaperEnv) == "" {
 		return
 	}
-	session, _ := strconv.Atoi(os.Getenv(reaperEnv))
-	ready := os.NewFile(4, "ready")
-	if err := runReaper(os.Args[2], session, os.NewFile(3, "lifeline"), ready); err != nil {
+	if err := runReaper(os.Args[2], os.NewFile(3, "lifeline"), os.NewFile(4, "ready")); err != nil {
 		fmt.Fprintf(os.Stderr, "holdfast: reaper: %v\n", err)
 		os.Exit(1)
 	}
@@ -156,10 +154,11 @@ func (r *Reaper) Stop() {
 // kills everything below stateDir and removes it. SIGINT, SIGHUP and SIGTERM are for the twin and are ignored; the
 // reaper ends with its twin in any case.
 func RunReaper(stateDir string, pipe io.Reader) error {
-	return runReaper(stateDir, 0, pipe, nil)
+	return runReaper(stateDir, pipe, nil)
 }
 
-func runReaper(stateDir string, session int, pipe io.Reader, ready io.WriteCloser) error {
+func runReaper(stateDir string, pipe io.Reader, ready io.WriteCloser) error {
+	session, _ := strconv.Atoi(os.Getenv(reaperEnv))
 	signal.Ignore(syscall.SIGINT, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGPIPE)
 	dir, err := canonicalDir(stateDir)
 	if err != nil {

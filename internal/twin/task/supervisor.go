@@ -23,6 +23,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrClosed: the supervisor was closed and starts nothing any more.
@@ -79,6 +81,9 @@ type Supervisor struct {
 
 	stageMu sync.Mutex
 	staged  map[string]string
+
+	// session is this process's own session, whose children are not a person's shell.
+	session int
 }
 
 // New returns a supervisor for processes below opts.StateDir.
@@ -95,6 +100,7 @@ func New(opts Options) (*Supervisor, error) {
 		opts: opts, logger: opts.Logger, requests: make(chan func()), done: make(chan struct{}),
 		processes: map[*Process]struct{}{}, staged: map[string]string{},
 	}
+	s.session, _ = unix.Getsid(0)
 	if s.logger == nil {
 		s.logger = slog.Default()
 	}
@@ -167,7 +173,7 @@ func (s *Supervisor) sweepDir(p *Process) {
 		}
 	}
 	if p.ownDir {
-		killBelow(p.spec.Dir, sparing{})
+		killBelow(p.spec.Dir, sparing{session: s.session})
 	}
 }
 

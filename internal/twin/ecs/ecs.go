@@ -1,0 +1,222 @@
+package ecs
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"holdfast/internal/topology"
+	"holdfast/internal/twin/network"
+	"holdfast/internal/twin/task"
+)
+
+// The errors that the API maps to AWS's.
+var (
+	// ErrClusterNotFound is ClusterNotFoundException.
+	ErrClusterNotFound = errors.New("cluster not found")
+	// ErrServiceNotFound is ServiceNotFoundException.
+	ErrServiceNotFound = errors.New("service not found")
+	// ErrTaskDefinitionNotFound is ClientException "Unable to describe task definition".
+	ErrTaskDefinitionNotFound = errors.New("unable to describe task definition")
+	// ErrTaskNotFound is InvalidParameterException "The referenced task was not found".
+	ErrTaskNotFound = errors.New("the referenced task was not found")
+	// ErrInvalid is InvalidParameterException.
+	ErrInvalid = errors.New("invalid parameter")
+	// ErrNoImage: a container's image has no program on this machine.
+	ErrNoImage = errors.New("no program on this machine is known for the image")
+	// ErrRegionDown: the region is lost or was never started.
+	ErrRegionDown = errors.New("the region is down")
+)
+
+// Image is the local program that stands for a container image.
+type Image struct {
+	Path string
+	// Args are used unless the container has a command of its own.
+	Args []string
+}
+
+// Registrar is where tasks are registered as targets; balancer.Balancer is one.
+type Registrar interface {
+	Register(targetGroupARN string, ip netip.Addr, port int)
+	// Deregister returns a channel that is closed when the target has drained.
+	Deregister(targetGroupARN string, ip netip.Addr, port int) <-chan struct{}
+}
+
+// Options says what runs and on what.
+type Options struct {
+	Topology   topology.Topology
+	Fabric     *network.Fabric
+	Supervisor *task.Supervisor
+	// Images maps an image, with or without its tag or digest, to a program.
+	Images map[string]Image
+	// Environment builds a container's whole environment (secrets, substituted names, scaled durations);
+	// HOLDFAST_TASK_ADDRESS and the ECS variables are added. Nil is the container's own environment as it is.
+	Environment func(svc topology.Service, c topology.Container, address netip.Addr) []string
+	Registrar   Registrar
+	// TargetHealth gives the state ("healthy", "unhealthy", …) and reason of a target; with it the scheduler replaces
+	// unhealthy tasks and waits for healthy ones in deployments, as ECS does. Nil counts every running task as healthy.
+	TargetHealth func(targetGroupARN string, ip netip.Addr, port int) (state, reason string)
+	// Speed divides stop time-outs, grace periods and back-off; 0 means 1.
+	Speed float64
+	// LogDir gets one folder per task; empty is the supervisor's choice.
+	LogDir string
+	// Events is told of every service event and every task change. It must not block.
+	Events func(Event)
+	Logger *slog.Logger
+}
+
+// Event is something that happened to a service.
+type Event struct {
+	At      time.Time
+	Region  string
+	Cluster string
+	Service string
+	// TaskARN is empty for an event of the service as a whole.
+	TaskARN string
+	// Message is worded as in the service's events on AWS.
+	Message string
+}
+
+// ServiceEvent is an entry of a service's event list.
+type ServiceEvent struct {
+	ID      string
+	At      time.Time
+	Message string
+}
+
+// Deployment is one deployment of a service.
+type Deployment struct {
+	ID string
+	// Status is "PRIMARY", "ACTIVE" or "INACTIVE".
+	Status            string
+	TaskDefinitionARN string
+	DesiredCount      int
+	RunningCount      int
+	PendingCount      int
+	FailedTasks       int
+	CreatedAt         time.Time
+	UpdatedAt         time.Time
+	// RolloutState is "IN_PROGRESS", "COMPLETED" or "FAILED".
+	RolloutState       string
+	RolloutStateReason string
+}
+
+// Service is a service as DescribeServices shows it.
+type Service struct {
+	// Service holds the current desired count and task definition.
+	topology.Service
+	ClusterARN   string
+	Status       string
+	RunningCount int
+	PendingCount int
+	CreatedAt    time.Time
+	// Deployments has the primary one first; Events the newest first, at most 100.
+	Deployments []Deployment
+	Events      []ServiceEvent
+}
+
+// Container is one container of a task.
+type Container struct {
+	Name       string
+	Image      string
+	LastStatus string
+	// ExitCode is nil while it runs.
+	ExitCode *int
+	Reason   string
+	Pid      int
+	LogPath  string
+}
+
+// Task is a task as DescribeTasks shows it.
+type Task struct {
+	ARN               string
+	ID                string
+	ClusterARN        string
+	TaskDefinitionARN string
+	Region            string
+	ServiceName       string
+	DeploymentID      string
+	// LastStatus and DesiredStatus are ECS's: PROVISIONING, PENDING, RUNNING, DEACTIVATING, STOPPING, STOPPED.
+	LastStatus    string
+	DesiredStatus string
+	// HealthStatus is UNKNOWN: it speaks of container health checks, and none is defined.
+	HealthStatus  string
+	StoppedReason string
+	// StopCode is "EssentialContainerExited", "TaskFailedToStart", "ServiceSchedulerInitiated" or "UserInitiated".
+	StopCode   string
+	Address    netip.Addr
+	Containers []Container
+	CreatedAt  time.Time
+	StartedAt  time.Time
+	StoppingAt time.Time
+	StoppedAt  time.Time
+	// CPUTime is the processor time of all containers so far.
+	CPUTime time.Duration
+}
+
+// Update is a change of a service; zero fields change nothing.
+type Update struct {
+	DesiredCount *int
+	// TaskDefinition is an ARN, "family:revision" or "family" for the newest revision.
+	TaskDefinition     string
+	ForceNewDeployment bool
+}
+
+// Scheduler runs the services of all regions.
+type Scheduler struct{ opts Options }
+
+// New checks that every service has its task definition and every image its program.
+func New(opts Options) (*Scheduler, error) { return &Scheduler{opts: opts}, nil }
+
+// Start starts the services of a region. It returns when their first tasks are started, not when they are healthy.
+func (s *Scheduler) Start(ctx context.Context, region string) error { return nil }
+
+// LoseRegion kills every task of a region at once and switches its scheduler off.
+func (s *Scheduler) LoseRegion(region string) {}
+
+// ReturnRegion starts the services of a lost region again, at their desired counts.
+func (s *Scheduler) ReturnRegion(ctx context.Context, region string) error { return nil }
+
+// Stop stops every task in order (drain, SIGTERM, SIGKILL) and all schedulers. When ctx ends first it kills.
+func (s *Scheduler) Stop(ctx context.Context) {}
+
+// Clusters lists the clusters of a region.
+func (s *Scheduler) Clusters(region string) []topology.ECSCluster { return nil }
+
+// Services lists the services of a cluster, named by name or ARN.
+func (s *Scheduler) Services(region, cluster string) ([]Service, error) { return nil, nil }
+
+// Tasks lists the tasks of a cluster, stopped ones of the last hour too; service filters by name or ARN unless empty.
+func (s *Scheduler) Tasks(region, cluster, service string) ([]Task, error) { return nil, nil }
+
+// TaskDefinitions lists the task definitions of a region.
+func (s *Scheduler) TaskDefinitions(region string) []topology.TaskDefinition { return nil }
+
+// RegisterTaskDefinition adds a revision of a family and returns it with its revision and ARN.
+func (s *Scheduler) RegisterTaskDefinition(td topology.TaskDefinition) (topology.TaskDefinition, error) {
+	return td, nil
+}
+
+// UpdateService changes a service and returns its view afterwards.
+func (s *Scheduler) UpdateService(ctx context.Context, region, cluster, service string, u Update) (Service, error) {
+	return Service{}, nil
+}
+
+// StopTask stops a task; its service starts another one.
+func (s *Scheduler) StopTask(ctx context.Context, region, cluster, taskID, reason string) (Task, error) {
+	return Task{}, nil
+}
+
+// FreezeService stops every task of a service (SIGSTOP); ThawService lets them go on.
+func (s *Scheduler) FreezeService(region, service string) error { return nil }
+
+// ThawService is the end of FreezeService.
+func (s *Scheduler) ThawService(region, service string) error { return nil }
+
+// FreezeRegion freezes every task of a region and its scheduler.
+func (s *Scheduler) FreezeRegion(region string) error { return nil }
+
+// ThawRegion is the end of FreezeRegion.
+func (s *Scheduler) ThawRegion(region string) error { return nil }
