@@ -1,0 +1,60 @@
+# What payd and the wardens read from their environment. The programs know nothing else of the deployment.
+
+locals {
+  clusters = {
+    primary = module.aurora_primary
+    dr      = module.aurora_dr
+  }
+
+  peers = { primary = "dr", dr = "primary" }
+
+  database_environment = {
+    for site in ["primary", "dr"] : site => {
+      DB_WRITER_HOST = local.clusters[site].endpoint
+      DB_READER_HOST = local.clusters[site].reader_endpoint
+      DB_PORT        = tostring(var.database.port)
+      DB_NAME        = var.database.name
+      DB_USER        = var.database.username
+      DB_SSLMODE     = "require"
+    }
+  }
+
+  app_environment = {
+    for site in ["primary", "dr"] : site => merge(local.database_environment[site], {
+      PAYD_SITE         = site
+      PAYD_PORT         = tostring(var.service.port)
+      PAYD_ACQUIRER_URL = var.service.acquirer_url
+    })
+  }
+
+  ecs = {
+    primary = module.ecs_primary
+    dr      = module.ecs_dr
+  }
+
+  warden_environment = {
+    for site, peer in local.peers : site => merge(local.database_environment[site], {
+      AWS_REGION                    = var.sites[site].region
+      HOLDFAST_DEPLOYMENT           = local.suffix
+      HOLDFAST_SITE                 = site
+      HOLDFAST_PEER_SITE            = peer
+      HOLDFAST_MODE                 = var.warden.mode
+      HOLDFAST_TERM_TABLE           = local.term_table
+      HOLDFAST_TERM_REGIONS         = "${var.sites[site].region},${var.sites[peer].region}"
+      HOLDFAST_GLOBAL_CLUSTER       = local.global_identifier
+      HOLDFAST_DB_CLUSTER_ARN       = local.clusters[site].cluster_arn
+      HOLDFAST_PEER_DB_CLUSTER_ARN  = local.clusters[peer].cluster_arn
+      HOLDFAST_PEER_DB_HOST         = local.clusters[peer].endpoint
+      HOLDFAST_ECS_CLUSTER          = local.ecs[site].cluster_name
+      HOLDFAST_APP_SERVICE          = local.ecs[site].service_name
+      HOLDFAST_APP_TARGET_GROUP_ARN = local.ecs[site].target_group_arn
+      HOLDFAST_PORT                 = tostring(var.warden.port)
+      HOLDFAST_EXPORT_DIR           = "/var/lib/holdfast/export"
+      HOLDFAST_MAX_LAG              = var.warden.max_lag
+      HOLDFAST_DATABASE_THRESHOLD   = var.warden.database_threshold
+      HOLDFAST_APP_THRESHOLD        = var.warden.app_threshold
+      HOLDFAST_HANDOFF_TIMEOUT      = var.warden.handoff_timeout
+      HOLDFAST_BEACON_MAX_AGE       = var.warden.beacon_max_age
+    })
+  }
+}

@@ -1,0 +1,86 @@
+# DNS follows the term: the primary record is answered while its /healthz says 200, which the primary site's wardens
+# say only while the site holds a trusted term, is the writer and has a healthy application. No API call is needed to
+# fail over, so the control plane in us-east-1 may be gone.
+
+locals {
+  zone_id = var.create_zone ? aws_route53_zone.this[0].zone_id : var.hosted_zone_id
+}
+
+resource "aws_route53_zone" "this" {
+  count = var.create_zone ? 1 : 0
+
+  name          = var.zone_name
+  comment       = "Holdfast ${var.suffix}"
+  force_destroy = !var.protected
+}
+
+resource "aws_route53_health_check" "primary" {
+  reference_name    = "payment-primary-${var.suffix}"
+  type              = var.https ? "HTTPS" : "HTTP"
+  port              = var.https ? 443 : 80
+  fqdn              = var.sites["primary"].dns_name
+  resource_path     = "/healthz"
+  enable_sni        = var.https
+  request_interval  = 10
+  failure_threshold = 3
+  measure_latency   = false
+  disabled          = false
+
+  tags = { Name = "payment-primary-${var.suffix}" }
+}
+
+resource "aws_route53_record" "primary" {
+  zone_id         = local.zone_id
+  name            = var.record_name
+  type            = "A"
+  set_identifier  = "primary"
+  health_check_id = aws_route53_health_check.primary.id
+
+  failover_routing_policy {
+    type = "PRIMARY"
+  }
+
+  alias {
+    name    = var.sites["primary"].dns_name
+    zone_id = var.sites["primary"].zone_id
+    # The term alone decides. Target health would be a second opinion that the wardens cannot fence.
+    evaluate_target_health = false
+  }
+}
+
+# Without a health check on purpose: with one, and both unhealthy, Route 53 answers the primary whatever its state. So
+# an unhealthy primary always yields the secondary.
+resource "aws_route53_record" "secondary" {
+  zone_id        = local.zone_id
+  name           = var.record_name
+  type           = "A"
+  set_identifier = "dr"
+
+  failover_routing_policy {
+    type = "SECONDARY"
+  }
+
+  alias {
+    name                   = var.sites["dr"].dns_name
+    zone_id                = var.sites["dr"].zone_id
+    evaluate_target_health = false
+  }
+}
+
+# Health-check metrics exist in us-east-1 only, so this alarm cannot live anywhere else. Nothing waits for it.
+resource "aws_cloudwatch_metric_alarm" "health_check" {
+  alarm_name          = "route53-health-check-primary-${var.suffix}"
+  alarm_description   = "The primary record's health check fails: DNS answers with the other site."
+  namespace           = "AWS/Route53"
+  metric_name         = "HealthCheckStatus"
+  dimensions          = { HealthCheckId = aws_route53_health_check.primary.id }
+  statistic           = "Minimum"
+  period              = 60
+  evaluation_periods  = 2
+  datapoints_to_alarm = 2
+  threshold           = 1
+  comparison_operator = "LessThanThreshold"
+  treat_missing_data  = "breaching"
+  alarm_actions       = [var.alarm_topic_arn]
+  ok_actions          = [var.alarm_topic_arn]
+}

@@ -1,0 +1,162 @@
+# What a warden may do: its own region, and the term table in both replicas' regions. Nothing else.
+
+locals {
+  # Account, region and repository of an image that lives in ECR, else null.
+  ecr = try(regex("^(?P<account>[0-9]{12})\\.dkr\\.ecr\\.(?P<region>[a-z0-9-]+)\\.amazonaws\\.com/(?P<repository>[^:@]+)", var.image), null)
+
+  assume_by_tasks = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "ecs-tasks.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+      Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
+    }]
+  })
+
+  own_region  = { StringEquals = { "aws:RequestedRegion" = var.region } }
+  rds         = "arn:aws:rds:${var.region}:${var.account_id}"
+  own_cluster = "${local.rds}:cluster:${var.db_cluster_identifier}"
+  # A switchover names its target by ARN, but the call goes to the own region.
+  peer_cluster   = "arn:aws:rds:${var.peer_region}:${var.account_id}:cluster:${var.peer_db_cluster_identifier}"
+  global_cluster = "arn:aws:rds::${var.account_id}:global-cluster:${var.global_cluster_identifier}"
+
+  execution_statements = concat(
+    [
+      {
+        Sid      = "WriteOwnLogs"
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = ["${aws_cloudwatch_log_group.this.arn}:*"]
+      },
+      {
+        Sid      = "ReadDatabasePassword"
+        Effect   = "Allow"
+        Action   = ["secretsmanager:GetSecretValue"]
+        Resource = [var.db_secret_arn]
+      },
+      {
+        Sid      = "DecryptDatabasePassword"
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt"]
+        Resource = [var.kms_key_arn]
+      },
+    ],
+    local.ecr == null ? [] : [
+      {
+        Sid    = "PullImage"
+        Effect = "Allow"
+        Action = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+        Resource = [
+          "arn:aws:ecr:${local.ecr.region}:${local.ecr.account}:repository/${local.ecr.repository}",
+        ]
+      },
+      {
+        # AWS knows no narrower resource for this action.
+        Sid      = "LogInToRegistry"
+        Effect   = "Allow"
+        Action   = ["ecr:GetAuthorizationToken"]
+        Resource = ["*"]
+      },
+    ],
+  )
+
+  task_statements = [
+    {
+      Sid    = "TermTable"
+      Effect = "Allow"
+      Action = [
+        "dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
+        "dynamodb:UpdateItem",
+      ]
+      Resource  = [for region in var.term_regions : "arn:aws:dynamodb:${region}:${var.account_id}:table/${var.term_table_name}"]
+      Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = [var.suffix] } }
+    },
+    {
+      # AWS knows no narrower resource for these; they read, and only in the own region.
+      Sid    = "Observe"
+      Effect = "Allow"
+      Action = [
+        "application-autoscaling:DescribeScalableTargets", "cloudwatch:GetMetricData",
+        "ecs:DescribeTasks", "ecs:ListTasks", "elasticloadbalancing:DescribeTargetHealth", "rds:DescribeDBClusters",
+        "rds:DescribeDBClusterSnapshots", "rds:DescribeDBInstances", "rds:DescribeEvents", "rds:DescribeGlobalClusters",
+      ]
+      Resource  = ["*"]
+      Condition = local.own_region
+    },
+    {
+      Sid       = "MoveTheWriter"
+      Effect    = "Allow"
+      Action    = ["rds:FailoverGlobalCluster", "rds:SwitchoverGlobalCluster"]
+      Resource  = [local.global_cluster, local.own_cluster, local.peer_cluster]
+      Condition = local.own_region
+    },
+    {
+      # The snapshot of the old writer expires with the old cluster's retention: it is copied to a name of our own.
+      Sid    = "KeepTheOldVolume"
+      Effect = "Allow"
+      Action = ["rds:AddTagsToResource", "rds:CopyDBClusterSnapshot"]
+      Resource = [
+        "${local.rds}:cluster-snapshot:rds:unplanned-global-failover-${var.db_cluster_identifier}-*",
+        "${local.rds}:cluster-snapshot:holdfast-${var.db_cluster_identifier}-*",
+      ]
+      Condition = local.own_region
+    },
+    {
+      Sid       = "CopyUnderTheSiteKey"
+      Effect    = "Allow"
+      Action    = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"]
+      Resource  = [var.kms_key_arn]
+      Condition = { StringEquals = { "kms:ViaService" = "rds.${var.region}.amazonaws.com" } }
+    },
+    {
+      Sid      = "ScaleThePaymentService"
+      Effect   = "Allow"
+      Action   = ["ecs:DescribeServices", "ecs:UpdateService"]
+      Resource = ["arn:aws:ecs:${var.region}:${var.account_id}:service/${var.cluster_name}/${var.app_service_name}"]
+    },
+    {
+      # Autoscaling's floor rises before the count does, or autoscaling would take the new tasks away again.
+      Sid       = "RaiseTheFloor"
+      Effect    = "Allow"
+      Action    = ["application-autoscaling:RegisterScalableTarget"]
+      Resource  = ["arn:aws:application-autoscaling:${var.region}:${var.account_id}:scalable-target/*"]
+      Condition = { StringEquals = { "application-autoscaling:service-namespace" = "ecs" } }
+    },
+    {
+      Sid      = "LeaveTheTargetGroup"
+      Effect   = "Allow"
+      Action   = ["elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:RegisterTargets"]
+      Resource = [aws_lb_target_group.this.arn]
+    },
+    {
+      Sid       = "KeepTheTail"
+      Effect    = "Allow"
+      Action    = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
+      Resource  = [aws_efs_file_system.export.arn]
+      Condition = { StringEquals = { "elasticfilesystem:AccessPointArn" = aws_efs_access_point.export.arn } }
+    },
+  ]
+}
+
+resource "aws_iam_role" "execution" {
+  name               = "holdfast-execution-${var.site}-${var.suffix}"
+  assume_role_policy = local.assume_by_tasks
+}
+
+resource "aws_iam_role_policy" "execution" {
+  name   = "start-tasks"
+  role   = aws_iam_role.execution.name
+  policy = jsonencode({ Version = "2012-10-17", Statement = local.execution_statements })
+}
+
+resource "aws_iam_role" "task" {
+  name               = "holdfast-warden-${var.site}-${var.suffix}"
+  assume_role_policy = local.assume_by_tasks
+}
+
+resource "aws_iam_role_policy" "task" {
+  name   = "warden"
+  role   = aws_iam_role.task.name
+  policy = jsonencode({ Version = "2012-10-17", Statement = local.task_statements })
+}

@@ -1,0 +1,98 @@
+# ARNs of mocked resources that the provider would refuse if they were random. One per type: tests that need
+# two different ones override them by address.
+
+mock_resource "aws_acm_certificate" {
+  defaults = {
+    arn = "arn:aws:acm:us-east-1:123456789012:certificate/00000001-0000-0000-0000-000000000000"
+  }
+}
+
+mock_resource "aws_cloudwatch_log_group" {
+  defaults = {
+    arn = "arn:aws:logs:us-east-1:123456789012:log-group:mock"
+  }
+}
+
+mock_resource "aws_ecs_cluster" {
+  defaults = {
+    arn = "arn:aws:ecs:us-east-1:123456789012:cluster/mock"
+  }
+}
+
+mock_resource "aws_ecs_task_definition" {
+  defaults = {
+    arn = "arn:aws:ecs:us-east-1:123456789012:task-definition/mock:1"
+  }
+}
+
+mock_resource "aws_efs_access_point" {
+  defaults = {
+    arn = "arn:aws:elasticfilesystem:us-east-1:123456789012:access-point/fsap-1a1a1a1a1a1a1a1a"
+  }
+}
+
+mock_resource "aws_efs_file_system" {
+  defaults = {
+    arn = "arn:aws:elasticfilesystem:us-east-1:123456789012:file-system/fs-1a1a1a1a1a1a1a1a"
+  }
+}
+
+mock_resource "aws_iam_role" {
+  defaults = {
+    arn = "arn:aws:iam::123456789012:role/mock-1"
+  }
+}
+
+mock_resource "aws_kms_key" {
+  defaults = {
+    arn = "arn:aws:kms:us-east-1:123456789012:key/00000001-0000-0000-0000-000000000000"
+  }
+}
+
+mock_resource "aws_lb" {
+  defaults = {
+    arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/mock/1b1b1b1b1b1b1b1b"
+  }
+}
+
+mock_resource "aws_lb_listener" {
+  defaults = {
+    arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/app/mock/1b1b1b1b1b1b1b1b/1c1c1c1c1c1c1c1c"
+  }
+}
+
+mock_resource "aws_lb_listener_rule" {
+  defaults = {
+    arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener-rule/app/mock/1b1b1b1b1b1b1b1b/1c1c1c1c1c1c1c1c/1d1d1d1d1d1d1d1d"
+  }
+}
+
+mock_resource "aws_lb_target_group" {
+  defaults = {
+    arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/mock/1e1e1e1e1e1e1e1e"
+  }
+}
+
+mock_resource "aws_rds_cluster" {
+  defaults = {
+    arn = "arn:aws:rds:us-east-1:123456789012:cluster:mock"
+  }
+}
+
+mock_resource "aws_secretsmanager_secret" {
+  defaults = {
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mock-AbCdEf"
+  }
+}
+
+mock_resource "aws_sns_topic" {
+  defaults = {
+    arn = "arn:aws:sns:us-east-1:123456789012:mock"
+  }
+}
+
+mock_resource "aws_wafv2_web_acl" {
+  defaults = {
+    arn = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/mock/00000001-0000-0000-0000-000000000000"
+  }
+}
