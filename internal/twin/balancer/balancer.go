@@ -115,7 +115,9 @@ func New(opts Options) (*Balancer, error) {
 }
 
 // scaled divides a configured duration by the speed.
-func (b *Balancer) scaled(d time.Duration) time.Duration { return time.Duration(float64(d) / b.opts.Speed) }
+func (b *Balancer) scaled(d time.Duration) time.Duration {
+	return time.Duration(float64(d) / b.opts.Speed)
+}
 
 // Start brings the load balancers of a region up: listeners and health checks. Targets that are registered already
 // begin as new ones.
@@ -256,10 +258,10 @@ func (b *Balancer) AddressOf(dnsName string) (netip.Addr, bool) {
 }
 
 // Evaluate says whether an alias to a load balancer with evaluate_target_health counts as healthy: every target group
-// with targets has at least one healthy one, and there is such a group.
+// with targets has at least one healthy one, and there is such a group. A lost region's is not.
 func (b *Balancer) Evaluate(dnsName string) bool {
 	l := b.named(dnsName)
-	if l == nil {
+	if l == nil || !b.isRunning(l.config.Region) {
 		return false
 	}
 	populated := 0

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,8 +44,10 @@ func (l *loadBalancer) newTransport() *http.Transport {
 // handler answers the requests of one listener.
 func (l *loadBalancer) handler(listener topology.Listener) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		l.handlers.Add(1)
-		defer l.handlers.Done()
+		if !l.enter() {
+			panic(http.ErrAbortHandler)
+		}
+		defer l.leave()
 		l.counters.requests.Add(1)
 		if accepted, ok := r.Context().Value(acceptedKey{}).(time.Time); ok && time.Since(accepted) > l.keepAlive {
 			w.Header().Set("Connection", "close")
@@ -98,7 +101,7 @@ func (l *loadBalancer) forward(w http.ResponseWriter, r *http.Request, listener 
 	defer cancel(nil)
 	started := time.Now()
 	proxy := &httputil.ReverseProxy{
-		Transport:     l.transport,
+		Transport:     l.transportFor(r),
 		FlushInterval: -1,
 		ErrorLog:      log.New(io.Discard, "", 0),
 		Rewrite: func(pr *httputil.ProxyRequest) {
@@ -112,7 +115,9 @@ func (l *loadBalancer) forward(w http.ResponseWriter, r *http.Request, listener 
 			if pr.Out.Header.Get("X-Amzn-Trace-Id") == "" {
 				pr.Out.Header.Set("X-Amzn-Trace-Id", traceID())
 			}
-			pr.Out.Body = l.requestBody(w, pr.Out.Body)
+			if pr.Out.Body != nil || lacksBody(r.Method) {
+				pr.Out.Body = l.requestBody(w, pr.Out.Body)
+			}
 		},
 		ModifyResponse: func(resp *http.Response) error {
 			g.count(resp.StatusCode, time.Since(started))
@@ -174,9 +179,23 @@ func traceID() string {
 	return fmt.Sprintf("Root=1-%08x-%s", time.Now().Unix(), id[:24])
 }
 
+// lacksBody lists the methods for which http.Transport looks into a body of unknown length before it announces one.
+func lacksBody(method string) bool {
+	return slices.Contains([]string{"", "GET", "HEAD", "DELETE", "OPTIONS", "PROPFIND", "SEARCH"}, method)
+}
+
+// transportFor keeps http.Transport from sending a request twice on its own, which it does when a reused connection
+// fails and the request is a GET or carries an Idempotency-Key, and its body is empty or can be rewound. A body of
+// requestBody is neither; a POST without a body gets a fresh connection instead.
+func (l *loadBalancer) transportFor(r *http.Request) *http.Transport {
+	if r.ContentLength == 0 && !lacksBody(r.Method) {
+		return l.fresh
+	}
+	return l.pooled
+}
+
 // requestBody bounds a request's body in size and in the silence between two reads. It is never nil and can't be
-// rewound, which keeps http.Transport from sending a request again on its own: it would do so for GET, and for POST
-// with an Idempotency-Key.
+// rewound.
 func (l *loadBalancer) requestBody(w http.ResponseWriter, body io.ReadCloser) io.ReadCloser {
 	if body == nil {
 		body = http.NoBody

@@ -51,13 +51,17 @@ type loadBalancer struct {
 	counters  counters
 	tls       *tls.Config
 
-	transport *http.Transport
-	servers   []*http.Server
-	serving   sync.WaitGroup
-	handlers  sync.WaitGroup
+	// pooled reuses connections to targets, fresh makes a new one for each request.
+	pooled, fresh *http.Transport
+	servers       []*http.Server
+	serving       sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
+	mu       sync.Mutex
+	conns    map[net.Conn]struct{}
+	handling int
+	stopping bool
+	// idleNow is told when handling falls to zero.
+	idleNow sync.Cond
 }
 
 type counters struct {
@@ -74,6 +78,7 @@ func newLoadBalancer(b *Balancer, config topology.LoadBalancer) (*loadBalancer, 
 		idle:      max(b.scaled(orDefault(config.IdleTimeout, defaultIdleTimeout)), minimumIdleTimeout),
 		keepAlive: b.scaled(orDefault(config.ClientKeepAlive, defaultClientKeepAlive)),
 	}
+	l.idleNow.L = &l.mu
 	l.address = b.opts.Fabric.Allocate(config.Region, "load-balancer/"+config.Name)
 	if !l.address.IsValid() {
 		return nil, fmt.Errorf("no address in region %q", config.Region)
@@ -122,7 +127,11 @@ func (l *loadBalancer) targetGroups() []string {
 
 // start listens on every listener's port, or on none if one of them fails.
 func (l *loadBalancer) start() error {
-	l.transport = l.newTransport()
+	l.pooled, l.fresh = l.newTransport(), l.newTransport()
+	l.fresh.DisableKeepAlives = true
+	l.mu.Lock()
+	l.stopping = false
+	l.mu.Unlock()
 	var sockets []net.Listener
 	for _, listener := range l.listeners {
 		address := network.HostPort(l.address, l.owner.opts.Fabric.Port(listener.Port))
@@ -194,6 +203,7 @@ func (l *loadBalancer) connState(conn net.Conn, state http.ConnState) {
 // stop closes the listeners and resets every connection at once, and waits until no request is being handled.
 func (l *loadBalancer) stop() {
 	l.mu.Lock()
+	l.stopping = true
 	for conn := range l.conns {
 		if secure, ok := conn.(*tls.Conn); ok {
 			conn = secure.NetConn()
@@ -208,9 +218,32 @@ func (l *loadBalancer) stop() {
 	}
 	l.servers = nil
 	l.serving.Wait()
-	l.handlers.Wait()
-	if l.transport != nil {
-		l.transport.CloseIdleConnections()
+	l.mu.Lock()
+	for l.handling > 0 {
+		l.idleNow.Wait()
+	}
+	l.mu.Unlock()
+	l.pooled.CloseIdleConnections()
+	l.fresh.CloseIdleConnections()
+}
+
+// enter counts a request in; false if the load balancer is stopping.
+func (l *loadBalancer) enter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopping {
+		return false
+	}
+	l.handling++
+	return true
+}
+
+func (l *loadBalancer) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.handling--
+	if l.handling == 0 {
+		l.idleNow.Broadcast()
 	}
 }
 
