@@ -1,0 +1,93 @@
+package warden
+
+import (
+	"context"
+
+	"holdfast/internal/aws"
+	"holdfast/internal/failover"
+)
+
+// globalDatabase is the part of a region's database control plane that a warden uses.
+type globalDatabase interface {
+	GlobalCluster(ctx context.Context, identifier string) (aws.GlobalCluster, error)
+	Failover(ctx context.Context, identifier, targetARN string) error
+	Switchover(ctx context.Context, identifier, targetARN string) error
+}
+
+// Aurora is the control plane of an Aurora Global Database, as a warden of one site sees it.
+type Aurora struct {
+	cfg Config
+	// own is the own region's control plane, peer the other's; only a switchover out of the other site needs that one.
+	own, peer globalDatabase
+}
+
+var _ ControlPlane = (*Aurora)(nil)
+
+// NewAurora makes the control plane from the adapters of both regions.
+func NewAurora(cfg Config, own, peer *aws.Databases) *Aurora {
+	return &Aurora{cfg: cfg, own: own, peer: peer}
+}
+
+// View implements [ControlPlane].
+func (a *Aurora) View(ctx context.Context) (failover.ClusterView, error) {
+	g, err := a.own.GlobalCluster(ctx, a.cfg.GlobalCluster)
+	if err != nil {
+		return failover.ClusterView{}, err
+	}
+	v := failover.ClusterView{Known: true, Moving: g.Moving, Member: g.HasMember(a.cfg.ClusterARN)}
+	switch g.Writer() {
+	case a.cfg.ClusterARN:
+		v.Writer = a.cfg.Site
+	case a.cfg.PeerClusterARN:
+		v.Writer = a.cfg.PeerSite
+	}
+	return v, nil
+}
+
+// Promote implements [ControlPlane]: a failover is asked of the own region, a switchover of the present writer's.
+func (a *Aurora) Promote(ctx context.Context, lossy bool) error {
+	if lossy {
+		return a.own.Failover(ctx, a.cfg.GlobalCluster, a.cfg.ClusterARN)
+	}
+	return a.peer.Switchover(ctx, a.cfg.GlobalCluster, a.cfg.ClusterARN)
+}
+
+// MoveWriter implements [ControlPlane]. The own region is the present writer's.
+func (a *Aurora) MoveWriter(ctx context.Context) error {
+	return a.own.Switchover(ctx, a.cfg.GlobalCluster, a.cfg.PeerClusterARN)
+}
+
+// Fargate is the application: an ECS service behind a target group.
+type Fargate struct {
+	cfg       Config
+	balancers *aws.Balancers
+	services  *aws.Services
+}
+
+var _ Application = (*Fargate)(nil)
+
+// NewFargate makes the application's view from the own region's adapters.
+func NewFargate(cfg Config, balancers *aws.Balancers, services *aws.Services) *Fargate {
+	return &Fargate{cfg: cfg, balancers: balancers, services: services}
+}
+
+// View implements [Application]. The targets' health decides; the number of running tasks is only told to people, so
+// a scheduler that does not answer hides nothing.
+func (f *Fargate) View(ctx context.Context) (failover.AppView, error) {
+	running := make(chan failover.AppView, 1)
+	go func() {
+		s, err := f.services.Service(ctx, f.cfg.ECSCluster, f.cfg.AppService)
+		v := failover.AppView{RunningTasks: s.Running}
+		if err != nil {
+			v.Err = err.Error()
+		}
+		running <- v
+	}()
+	targets, err := f.balancers.TargetHealth(ctx, f.cfg.AppTargetGroupARN)
+	v := <-running
+	if err != nil {
+		return failover.AppView{}, err
+	}
+	v.Known, v.HealthyTargets = true, aws.Healthy(targets)
+	return v, nil
+}

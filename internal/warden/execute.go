@@ -1,0 +1,210 @@
+package warden
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"holdfast/internal/failover"
+	"holdfast/internal/term"
+)
+
+// execute does one step, once. Whatever comes of it, the next observation shows what is to be done next.
+func (w *Warden) execute(ctx context.Context, o failover.Observation, d failover.Decision) outcome {
+	n := o.Store.Record.Term
+	switch d.Step {
+	case failover.Acquire, failover.TakeBack:
+		return w.writeStep(ctx, d, true)
+	case failover.Serve, failover.Grant, failover.Release, failover.Want, failover.ClearWanted:
+		return w.writeStep(ctx, d, false)
+	case failover.Promote:
+		return w.promote(ctx, n, d.Lossy)
+	case failover.MoveWriter:
+		return w.moveWriter(ctx, n)
+	case failover.RecordTerm:
+		return w.recordTerm(ctx, n)
+	case failover.Seal:
+		return w.limited(ctx, w.callLimit(), func(ctx context.Context) (string, error) { return "", w.db.Seal(ctx, n) })
+	case failover.Drain:
+		return w.limited(ctx, w.cfg.Settings.HandoffTimeout, func(ctx context.Context) (string, error) {
+			position, err := w.db.Drain(ctx, n)
+			return position, err
+		})
+	case failover.ExportTail:
+		return w.exportTail(ctx)
+	}
+	return outcome{err: fmt.Errorf("the warden does not know the step %q", d.Step)}
+}
+
+// limited runs a step that is effective if it succeeds within the limit.
+func (w *Warden) limited(ctx context.Context, limit time.Duration, do func(context.Context) (string, error)) outcome {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	detail, err := do(ctx)
+	return outcome{effective: err == nil, detail: detail, err: err}
+}
+
+func (w *Warden) writeStep(ctx context.Context, d failover.Decision, renews bool) outcome {
+	if d.Record == nil {
+		return outcome{err: fmt.Errorf("step %q has no record to write", d.Step)}
+	}
+	if err := w.write(ctx, *d.Record, renews); err != nil {
+		return outcome{err: err}
+	}
+	return outcome{effective: true, detail: fmt.Sprintf("version %d, term %d", d.Record.Version, d.Record.Term)}
+}
+
+// underTrust returns a context that ends with the trust in term n, after a fresh strong read has shown the term still
+// held by the own site and accepted by check.
+func (w *Warden) underTrust(ctx context.Context, n term.Number, check func(term.Record) error) (context.Context, context.CancelFunc, error) {
+	r, err := w.read(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the record again: %w", err)
+	}
+	if r.Term != n || r.Holder != w.cfg.Site || r.State != term.Held {
+		return nil, nil, fmt.Errorf("term %d is %s by %s now, not held by %s in term %d", r.Term, r.State, r.Holder, w.cfg.Site, n)
+	}
+	if err := check(r); err != nil {
+		return nil, nil, err
+	}
+	o := w.observation()
+	if !o.Trust.Holds(n, o.Now) {
+		return nil, nil, fmt.Errorf("the trust in term %d has run out", n)
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.Trust.Left(o.Now))
+	return ctx, cancel, nil
+}
+
+func anyRecord(term.Record) error { return nil }
+
+// promote makes the own database the writer (P12). The control plane takes no fencing token: a warden that freezes
+// between the read and the call is the race that remains, and the deadline keeps it short.
+func (w *Warden) promote(ctx context.Context, n term.Number, lossy bool) outcome {
+	ctx, cancel, err := w.underTrust(ctx, n, anyRecord)
+	if err != nil {
+		return outcome{err: err}
+	}
+	defer cancel()
+	if err := w.cluster.Promote(ctx, lossy); err != nil {
+		return outcome{err: err}
+	}
+	detail := "switchover accepted"
+	if lossy {
+		detail = "failover accepted"
+	}
+	return outcome{detail: detail}
+}
+
+// moveWriter gives the writer to the other site, within a hand-over that is still wanted (P14).
+func (w *Warden) moveWriter(ctx context.Context, n term.Number) outcome {
+	ctx, cancel, err := w.underTrust(ctx, n, func(r term.Record) error {
+		if r.Wanted == nil || r.Wanted.Site != w.cfg.PeerSite {
+			return errors.New("the hand-over is not wanted any more")
+		}
+		return nil
+	})
+	if err != nil {
+		return outcome{err: err}
+	}
+	defer cancel()
+	if err := w.cluster.MoveWriter(ctx); err != nil {
+		return outcome{err: err}
+	}
+	return outcome{detail: "switchover accepted"}
+}
+
+// recordTerm puts the term into the database's lineage and gives it its first lease at once (P13).
+func (w *Warden) recordTerm(ctx context.Context, n term.Number) outcome {
+	trusted, cancel, err := w.underTrust(ctx, n, anyRecord)
+	if err != nil {
+		return outcome{err: err}
+	}
+	defer cancel()
+	if err := w.db.RecordTerm(trusted, n, w.cfg.Site); err != nil {
+		return outcome{err: err}
+	}
+	w.extend(ctx)
+	return outcome{effective: true, detail: fmt.Sprintf("term %d is in the lineage", n)}
+}
+
+// errSiblingExports: another warden of the site has the export under way.
+var errSiblingExports = errors.New("another warden of this site is exporting the tail")
+
+// exportTail saves the tail of the old volume and marks it as saved, durably (P20). A lock on the folder keeps the
+// site's other wardens on the same machine from writing the same files; it ends with the process.
+func (w *Warden) exportTail(ctx context.Context) outcome {
+	if w.tail == nil {
+		return outcome{err: errors.New("this program has no exporter for a lost tail")}
+	}
+	o := w.observation()
+	marker := w.tailMarker(o.Database)
+	if marker == "" {
+		return outcome{err: errors.New("the database shows no term, so there is nothing to name its tail by")}
+	}
+	if err := os.MkdirAll(w.cfg.ExportDir, 0o750); err != nil {
+		return outcome{err: fmt.Errorf("make the export folder: %w (HOLDFAST_EXPORT_DIR)", err)}
+	}
+	lock, err := os.OpenFile(filepath.Join(w.cfg.ExportDir, ".lock"), os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return outcome{err: fmt.Errorf("lock the export folder: %w", err)}
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return outcome{err: fmt.Errorf("%w (%w)", errSiblingExports, err)}
+	}
+	if w.tailExported(o.Database) {
+		return outcome{effective: true, detail: "already exported"}
+	}
+	summary, err := w.tail.Export(ctx)
+	if err != nil {
+		return outcome{err: err}
+	}
+	if err := writeDurably(marker, summary+"\n"); err != nil {
+		return outcome{err: fmt.Errorf("mark the tail as exported: %w", err)}
+	}
+	return outcome{effective: true, detail: summary}
+}
+
+// tailMarker is the file that says that the tail of the volume whose newest term is the database's has been exported.
+// A term is served by one site only and its volume is left behind once at most, so the name never comes twice.
+func (w *Warden) tailMarker(d failover.DatabaseView) string {
+	n := d.HighestTerm()
+	if n == 0 || w.cfg.ExportDir == "" {
+		return ""
+	}
+	return filepath.Join(w.cfg.ExportDir, fmt.Sprintf("tail-exported-%s-%s-term-%d", w.cfg.Deployment, w.cfg.Site, n))
+}
+
+func (w *Warden) tailExported(d failover.DatabaseView) bool {
+	marker := w.tailMarker(d)
+	if marker == "" {
+		return false
+	}
+	_, err := os.Stat(marker)
+	return err == nil
+}
+
+// writeDurably makes a file appear with its whole content, even if the machine stops right afterwards.
+func writeDurably(path, content string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".marker-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails once the file has its name
+	_, err = f.WriteString(content)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

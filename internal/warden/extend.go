@@ -1,0 +1,91 @@
+package warden
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"holdfast/internal/fence"
+	"holdfast/internal/term"
+)
+
+// runExtender carries trust into the database's lease row whenever a renewal gave some. It is apart from the renewer
+// because a database that hangs must not cost the site its term.
+func (w *Warden) runExtender(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.extendNow:
+		}
+		w.extend(ctx)
+	}
+}
+
+// extend extends the database's lease to the end of the trust, if there is any and the record still says "held". Only
+// the failures that are news are journaled.
+func (w *Warden) extend(ctx context.Context) {
+	err := w.extendLease(ctx)
+	outcome := "extended"
+	if err != nil {
+		outcome = err.Error()
+	}
+	label := "extended"
+	if err != nil {
+		label = "failed"
+		if errors.Is(err, errNothingToExtend) {
+			label = "skipped"
+		}
+	}
+	w.metrics.extensions.WithLabelValues(label).Inc()
+	w.memory.mu.Lock()
+	news := digitless(w.memory.extended) != digitless(outcome)
+	w.memory.extended = outcome
+	w.memory.mu.Unlock()
+	if news {
+		w.journal.event("write lease", "outcome", outcome)
+	}
+}
+
+// errNothingToExtend: the state of record, trust or database is one in which the lease must run out.
+var errNothingToExtend = errors.New("no extension")
+
+func (w *Warden) extendLease(ctx context.Context) error {
+	o := w.observation()
+	r := o.Store.Record
+	if r.Holder != w.cfg.Site || r.State != term.Held || !o.Trust.Holds(r.Term, o.Now) {
+		return fmt.Errorf("%w: the term is not held in trust", errNothingToExtend)
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(w.callLimit(), o.Trust.Left(o.Now)))
+	defer cancel()
+	return w.db.Extend(ctx, r.Term, r.Renewal, func(s fence.State) (time.Time, error) {
+		// The own clock is read after the database's, so that the way back only shortens the lease (P8).
+		after := w.boot()
+		if err := extendable(s, r.Term); err != nil {
+			return time.Time{}, err
+		}
+		if !o.Trust.Holds(r.Term, after) {
+			return time.Time{}, fmt.Errorf("%w: the trust ran out while the database was asked", errNothingToExtend)
+		}
+		return s.DatabaseTime.Add(o.Trust.Until.Sub(after)), nil
+	})
+}
+
+// extendable says why the database must not get a lease for the term.
+func extendable(s fence.State, n term.Number) error {
+	switch {
+	case s.InRecovery:
+		return fmt.Errorf("%w: the database is a standby", errNothingToExtend)
+	case !s.Installed:
+		return fmt.Errorf("%w: the fence is not installed yet", errNothingToExtend)
+	case s.Lease.SealedTerm >= n:
+		return fmt.Errorf("%w: the term is sealed", errNothingToExtend)
+	}
+	for _, served := range s.Terms {
+		if served == n {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: the term is not in the database's lineage yet", errNothingToExtend)
+}

@@ -1,0 +1,118 @@
+package warden
+
+import (
+	"context"
+	"time"
+
+	"holdfast/internal/failover"
+	"holdfast/internal/term"
+)
+
+// afterEffect is the pause between a step that took effect and the next observation: enough that a mistake can't turn
+// the loop into a busy one.
+const afterEffect = 10 * time.Millisecond
+
+// outcome is what became of a step.
+type outcome struct {
+	// effective says that the world has changed, so that the next step may be due at once.
+	effective bool
+	detail    string
+	err       error
+}
+
+// runLoop observes and decides, and has at most one step under way. Observing goes on while a step runs: the health
+// endpoints and the beacon live from it.
+func (w *Warden) runLoop(ctx context.Context) {
+	done := make(chan outcome, 1)
+	busy := false
+	for {
+		began := w.boot()
+		o := w.observe(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		signal(w.publishNow)
+		if !busy {
+			d := w.decide(o)
+			w.remember(d)
+			w.journal.observed(o, d)
+			if d.Step != failover.Wait {
+				busy = true
+				w.begin(ctx, o, d, done)
+			}
+		}
+		var stopped bool
+		busy, stopped = w.pause(ctx, pace(o, busy)-w.boot().Sub(began), busy, done)
+		if stopped {
+			break
+		}
+	}
+	if busy {
+		<-done // its context has ended, so it ends
+	}
+}
+
+// pause waits until the next observation is due: after d, or soon after a step took effect.
+func (w *Warden) pause(ctx context.Context, d time.Duration, busy bool, done <-chan outcome) (stillBusy, stopped bool) {
+	timer := time.NewTimer(max(d, 0))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return busy, true
+		case <-timer.C:
+			return busy, false
+		case result := <-done:
+			busy = false
+			w.finish(result)
+			if result.effective {
+				return false, !sleep(ctx, afterEffect)
+			}
+		}
+	}
+}
+
+// pace is the time from one observation to the next: the renewal period, and a quarter of it while the site is
+// between two states, when every moment is downtime.
+func pace(o failover.Observation, busy bool) time.Duration {
+	r := o.Store.Record
+	if r.Version == 0 {
+		return time.Second
+	}
+	between := busy || r.State == term.Granted ||
+		r.Holder == o.Site && (r.ServedTerm < r.Term || r.Wanted != nil && r.Wanted.Site == o.Peer)
+	if between {
+		return r.RenewEvery() / 4
+	}
+	return r.RenewEvery()
+}
+
+func (w *Warden) remember(d failover.Decision) {
+	m := &w.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.decision, m.step = d, ""
+}
+
+func (w *Warden) begin(ctx context.Context, o failover.Observation, d failover.Decision, done chan<- outcome) {
+	m := &w.memory
+	m.mu.Lock()
+	m.step, m.stepFrom = d.Step, w.boot()
+	m.mu.Unlock()
+	go func() { done <- w.execute(ctx, o, d) }()
+}
+
+func (w *Warden) finish(result outcome) {
+	m := &w.memory
+	m.mu.Lock()
+	step, took := m.step, w.boot().Sub(m.stepFrom)
+	m.step = ""
+	m.mu.Unlock()
+	w.metrics.stepSeconds.WithLabelValues(string(step)).Observe(took.Seconds())
+	label := "done"
+	if result.err != nil {
+		label = "failed"
+	}
+	w.metrics.steps.WithLabelValues(string(step), label).Inc()
+	w.journal.finished(step, result, took)
+}

@@ -1,0 +1,72 @@
+package warden
+
+import (
+	"context"
+	"errors"
+
+	"holdfast/internal/failover"
+	"holdfast/internal/term"
+)
+
+// runPublisher writes the site's beacon about once per renewal period. It is apart from the loop so that a store that
+// does not answer slows nothing down.
+func (w *Warden) runPublisher(ctx context.Context) {
+	sequence := int64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.publishNow:
+		}
+		began := w.boot()
+		b := w.beacon(&sequence)
+		if err := w.putBeacon(ctx, b); err != nil {
+			w.metrics.beacons.WithLabelValues("failed").Inc()
+		} else {
+			w.metrics.beacons.WithLabelValues("written").Inc()
+		}
+		if !sleep(ctx, w.renewEvery()-w.boot().Sub(began)) {
+			return
+		}
+	}
+}
+
+// beacon is the site's report about itself. The approval in the beacon seen last is carried on: an operator put it
+// there.
+func (w *Warden) beacon(sequence *int64) term.Beacon {
+	o := w.observation()
+	*sequence = max(*sequence, o.OwnBeacon.Sequence) + 1
+	ready, because := failover.Readiness(o)
+	b := term.Beacon{
+		Deployment: w.cfg.Deployment, Site: w.cfg.Site, Sequence: *sequence, Warden: w.cfg.Warden,
+		Ready: ready, NotReadyBecause: because,
+		LineageTerm: o.Database.HighestTerm(), DrainedTerm: o.Database.DrainedTerm,
+		ReplayedRenewal: o.Database.Renewal, ReplayedPosition: o.Database.Position,
+		ObservedWriter: o.Cluster.Writer, RunningTasks: o.App.RunningTasks, HealthyTargets: o.App.HealthyTargets,
+		Approval: o.OwnBeacon.Approval, At: o.WallClock,
+	}
+	if ready {
+		b.NotReadyBecause = ""
+	}
+	if a := b.Approval; a != nil && (a.Term < o.Store.Record.Term || !o.WallClock.Before(a.Expires)) {
+		b.Approval = nil // used up or expired: it names a term that is over
+	}
+	return b
+}
+
+func (w *Warden) putBeacon(ctx context.Context, b term.Beacon) error {
+	var errs []error
+	for _, store := range w.stores {
+		attempt, cancel := context.WithTimeout(ctx, w.attemptLimit())
+		err := store.PutBeacon(attempt, b)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
