@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -33,6 +34,8 @@ type relation struct {
 	// key are the primary key's columns with their types as SQL writes them; empty if there is none.
 	key     []column
 	columns []string
+	// whole: there is no key, so the text of the whole row stands in for one.
+	whole bool
 }
 
 type column struct{ name, typ string }
@@ -40,19 +43,50 @@ type column struct{ name, typ string }
 func (r relation) qualified() string { return r.schema + "." + r.name }
 func (r relation) sql() string       { return pgx.Identifier{r.schema, r.name}.Sanitize() }
 
-// compareAll compares every protected table, in one snapshot of the old database.
+// comparison is one export at work: a reading transaction in each database.
+type comparison struct {
+	old, survivor pgx.Tx
+	batchRows     int
+	summary       *Summary
+	folder        string
+}
+
+// render makes both databases write equal values alike, whatever the roles' own settings are.
+const render = "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; " +
+	"SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; SET LOCAL lock_timeout = '10s'"
+
+// begin starts a reading transaction: one snapshot of the old database, the survivor as it goes on.
+func begin(ctx context.Context, conn *pgx.Conn, isolation pgx.TxIsoLevel) (pgx.Tx, error) {
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: isolation, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tx.Exec(ctx, render); err != nil {
+		_ = tx.Rollback(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	return tx, nil
+}
+
+// compareAll compares every protected table.
 func (o Options) compareAll(ctx context.Context, s *Summary, folder string) error {
-	tx, err := o.Old.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	old, err := begin(ctx, o.Old, pgx.RepeatableRead)
 	if err != nil {
 		return fmt.Errorf("begin to read the old database: %w", err)
 	}
-	defer tx.Rollback(context.WithoutCancel(ctx)) // it only read
-	relations, err := protected(ctx, tx)
+	defer old.Rollback(context.WithoutCancel(ctx)) // it only read
+	survivor, err := begin(ctx, o.Survivor, pgx.ReadCommitted)
+	if err != nil {
+		return fmt.Errorf("begin to read the surviving database: %w", err)
+	}
+	defer survivor.Rollback(context.WithoutCancel(ctx))
+	c := comparison{old: old, survivor: survivor, batchRows: o.BatchRows, summary: s, folder: folder}
+	relations, err := protected(ctx, old)
 	if err != nil {
 		return err
 	}
 	for _, r := range relations {
-		t, err := o.compareTable(ctx, tx, *s, r, folder)
+		t, err := c.table(ctx, r)
 		if err != nil {
 			return fmt.Errorf("table %s: %w", r.qualified(), err)
 		}
@@ -89,6 +123,10 @@ func protected(ctx context.Context, tx pgx.Tx) ([]relation, error) {
 		for i := range names {
 			next.key = append(next.key, column{names[i], types[i]})
 		}
+		if len(next.key) == 0 {
+			// Rows without a key can only be compared as a whole.
+			next.whole, next.key = true, []column{{name: "row", typ: "text"}}
+		}
 		relations = append(relations, next)
 		return nil
 	})
@@ -104,35 +142,34 @@ type candidate struct {
 	body []byte
 }
 
-func (o Options) compareTable(ctx context.Context, tx pgx.Tx, s Summary, r relation, folder string) (Table, error) {
-	common, err := commonColumns(ctx, o.Survivor, r)
+// table compares one table and writes its file.
+func (c comparison) table(ctx context.Context, r relation) (Table, error) {
+	common, err := commonColumns(ctx, c.survivor, r)
 	if err != nil {
 		return Table{}, err
 	}
-	t := Table{Name: r.qualified(), KeyIsWholeRow: len(r.key) == 0, Key: []string{}}
-	for _, c := range r.key {
-		t.Key = append(t.Key, c.name)
+	t := Table{Name: r.qualified(), KeyIsWholeRow: r.whole, Key: []string{}}
+	if !r.whole {
+		for _, k := range r.key {
+			t.Key = append(t.Key, k.name)
+		}
 	}
-	if t.KeyIsWholeRow {
-		// Rows without a key can only be compared as a whole; the text of the row stands in for the key.
-		r.key = []column{{name: "row", typ: "text"}}
-	}
-	file, err := createLines(folder, t.Name)
+	file, err := createLines(c.folder, t.Name)
 	if err != nil {
 		return Table{}, err
 	}
 	defer file.discard()
 	var after []string
 	for {
-		batch, err := r.candidates(ctx, tx, s, after, o.BatchRows)
+		batch, err := r.candidates(ctx, c.old, c.summary.Since, after, c.batchRows)
 		if err != nil {
 			return Table{}, err
 		}
 		t.Compared += len(batch)
-		if err := o.compareBatch(ctx, r, common, batch, file, &t); err != nil {
+		if err := c.batch(ctx, r, common, batch, file, &t); err != nil {
 			return Table{}, err
 		}
-		if len(batch) < o.BatchRows {
+		if len(batch) < c.batchRows {
 			break
 		}
 		after = batch[len(batch)-1].key
@@ -143,7 +180,7 @@ func (o Options) compareTable(ctx context.Context, tx pgx.Tx, s Summary, r relat
 
 // keySQL are the key's columns as SQL expressions over the table t.
 func (r relation) keySQL() []string {
-	if r.keyless() {
+	if r.whole {
 		return []string{"to_jsonb(t)::text"}
 	}
 	expressions := make([]string, len(r.key))
@@ -153,17 +190,13 @@ func (r relation) keySQL() []string {
 	return expressions
 }
 
-func (r relation) keyless() bool {
-	return len(r.key) == 1 && r.key[0].name == "row" && !slices.Contains(r.columns, "row")
-}
-
 // candidates returns the next rows in key order that the old database may have alone.
-func (r relation) candidates(ctx context.Context, tx pgx.Tx, s Summary, after []string, limit int) ([]candidate, error) {
+func (r relation) candidates(ctx context.Context, tx pgx.Tx, since *time.Time, after []string, limit int) ([]candidate, error) {
 	key := r.keySQL()
 	args := []any{limit}
 	var where []string
-	if s.Since != nil {
-		args = append(args, *s.Since)
+	if since != nil {
+		args = append(args, *since)
 		// Frozen and older rows have no timestamp any more, and are common history.
 		where = append(where, fmt.Sprintf("CASE WHEN t.xmin::text::bigint > 2 THEN pg_xact_commit_timestamp(t.xmin) > $%d END", len(args)))
 	}
@@ -204,17 +237,17 @@ func asText(expressions []string) string {
 	return strings.Join(texts, ", ")
 }
 
-// compareBatch looks the batch's keys up in the survivor and writes a line for each difference.
-func (o Options) compareBatch(ctx context.Context, r relation, common []string, batch []candidate, file *lines, t *Table) error {
-	theirs, err := o.lookup(ctx, r, common, batch)
+// batch looks the rows' keys up in the survivor and writes a line for each difference.
+func (c comparison) batch(ctx context.Context, r relation, common []string, rows []candidate, file *lines, t *Table) error {
+	theirs, err := c.lookup(ctx, r, common, rows)
 	if err != nil {
 		return err
 	}
-	for _, c := range batch {
-		line := Line{Table: t.Name, Kind: Missing, Old: c.body}
-		found, ok := theirs[strings.Join(c.key, "\x00")]
+	for _, row := range rows {
+		line := Line{Table: t.Name, Kind: Missing, Old: row.body}
+		found, ok := theirs[strings.Join(row.key, "\x00")]
 		if ok {
-			same, err := equalOn(common, c.body, found)
+			same, err := equalOn(common, row.body, found)
 			if err != nil {
 				return err
 			}
@@ -223,7 +256,7 @@ func (o Options) compareBatch(ctx context.Context, r relation, common []string, 
 			}
 			line.Kind, line.Survivor = Different, found
 		}
-		if line.Key, err = r.keyObject(c); err != nil {
+		if line.Key, err = r.keyObject(row); err != nil {
 			return err
 		}
 		if line.Kind == Missing {
@@ -239,7 +272,7 @@ func (o Options) compareBatch(ctx context.Context, r relation, common []string, 
 }
 
 // lookup returns the survivor's rows with the batch's keys, by key.
-func (o Options) lookup(ctx context.Context, r relation, common []string, batch []candidate) (map[string][]byte, error) {
+func (c comparison) lookup(ctx context.Context, r relation, common []string, batch []candidate) (map[string][]byte, error) {
 	found := map[string][]byte{}
 	if len(common) == 0 || len(batch) == 0 {
 		return found, nil // no such table in the survivor, or nothing to look for
@@ -247,23 +280,23 @@ func (o Options) lookup(ctx context.Context, r relation, common []string, batch 
 	key := r.keySQL()
 	args := make([]any, len(r.key))
 	var arrays []string
-	for i, c := range r.key {
+	for i, k := range r.key {
 		values := make([]string, len(batch))
 		for j := range batch {
 			values[j] = batch[j].key[i]
 		}
 		args[i] = values
-		arrays = append(arrays, fmt.Sprintf("$%d::text[]::%s[]", i+1, c.typ))
+		arrays = append(arrays, fmt.Sprintf("$%d::text[]::%s[]", i+1, k.typ))
 	}
 	sql := fmt.Sprintf("SELECT ARRAY[%s], to_jsonb(t)::text FROM %s AS t WHERE (%s) IN (SELECT * FROM unnest(%s))",
 		asText(key), r.sql(), strings.Join(key, ", "), strings.Join(arrays, ", "))
-	rows, err := o.Survivor.Query(ctx, sql, args...)
+	rows, err := c.survivor.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the surviving database: %w", err)
 	}
-	var c candidate
-	_, err = pgx.ForEachRow(rows, []any{&c.key, &c.body}, func() error {
-		found[strings.Join(c.key, "\x00")] = slices.Clone(c.body)
+	var row candidate
+	_, err = pgx.ForEachRow(rows, []any{&row.key, &row.body}, func() error {
+		found[strings.Join(row.key, "\x00")] = slices.Clone(row.body)
 		return nil
 	})
 	if err != nil {
@@ -274,7 +307,7 @@ func (o Options) lookup(ctx context.Context, r relation, common []string, batch 
 
 // commonColumns are the old table's columns that the survivor's has too; empty if the survivor has no such table. A
 // migration after the takeover may have added some, which is no difference between the rows.
-func commonColumns(ctx context.Context, survivor *pgx.Conn, r relation) ([]string, error) {
+func commonColumns(ctx context.Context, survivor pgx.Tx, r relation) ([]string, error) {
 	var theirs []string
 	err := survivor.QueryRow(ctx, `
 		SELECT coalesce(array_agg(a.attname::text), '{}') FROM pg_attribute AS a
@@ -314,7 +347,7 @@ func equalOn(columns []string, a, b []byte) (bool, error) {
 
 // keyObject is the key of a candidate as a JSON object, with the values as the row has them.
 func (r relation) keyObject(c candidate) (json.RawMessage, error) {
-	if r.keyless() {
+	if r.whole {
 		return json.RawMessage("null"), nil
 	}
 	var row map[string]json.RawMessage
