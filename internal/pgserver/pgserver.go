@@ -102,23 +102,65 @@ func (in *Installation) chooseUser() error {
 }
 
 // Command prepares one of the installation's programs to run as the unprivileged user, in dir, dying with its parent.
+// It leads a process group of its own, which the end of ctx kills (pg_basebackup has a child).
 func (in Installation) Command(ctx context.Context, dir, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(in.BinDir, program), args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC", "PGTZ=UTC")
+	cmd.Env = append(environment(), "LC_ALL=C", "TZ=UTC", "PGTZ=UTC")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: in.Credential, Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error {
+		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); errors.Is(err, syscall.ESRCH) {
+			return os.ErrProcessDone
+		} else if err != nil {
+			return err
+		}
+		return nil
+	}
+	cmd.WaitDelay = 5 * time.Second
 	return cmd
+}
+
+// environment is the caller's without libpq's variables, which would redirect pg_basebackup and the servers' receivers.
+func environment() []string {
+	var env []string
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "PG") {
+			env = append(env, kv)
+		}
+	}
+	return env
 }
 
 // Run runs one of the installation's programs to its end and returns its output in the error.
 func (in Installation) Run(ctx context.Context, dir, program string, args ...string) error {
-	cmd := in.Command(ctx, dir, program, args...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w: %s", program, err, lastLines(out.String(), 4))
+	_, err := in.Output(ctx, dir, program, args...)
+	return err
+}
+
+// Output runs one of the installation's programs to its end and returns what it printed on standard output. The error
+// holds the last lines of what it complained about, and a hint where the cause is a known one.
+func (in Installation) Output(ctx context.Context, dir, program string, args ...string) (string, error) {
+	return RunCommand(in.Command(ctx, dir, program, args...), nil)
+}
+
+// RunCommand runs a prepared command to its end, as Output does; started, if not nil, is called with the id of its
+// process group.
+func RunCommand(cmd *exec.Cmd, started func(group int)) (string, error) {
+	program := filepath.Base(cmd.Path)
+	var out, complaints bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaints
+	err := cmd.Start()
+	if err == nil {
+		if started != nil {
+			started(cmd.Process.Pid)
+		}
+		err = cmd.Wait()
 	}
-	return nil
+	if err != nil {
+		text := lastLines(complaints.String()+out.String(), 4)
+		return out.String(), fmt.Errorf("%s: %w: %s%s", program, err, text, hint(text))
+	}
+	return out.String(), nil
 }
 
 // Own gives a file or folder to the unprivileged user, if there is one.
@@ -227,9 +269,9 @@ func (s *Server) WaitReady(ctx context.Context) error {
 		}
 		select {
 		case <-s.exited:
-			return fmt.Errorf("PostgreSQL at %s ended while starting (%v): %s", address, s.err, s.logTail())
+			return s.StartError()
 		case <-ctx.Done():
-			return fmt.Errorf("PostgreSQL at %s is not ready: %w: %s", address, ctx.Err(), s.logTail())
+			return fmt.Errorf("PostgreSQL at %s is not ready: %w: %s", address, ctx.Err(), s.LogTail())
 		case <-tick.C:
 		}
 	}
@@ -248,51 +290,30 @@ func (s *Server) Stop(ctx context.Context) error {
 	}
 }
 
-// Kill is SIGKILL to the postmaster and all its children, as when a machine is lost, and waits for the postmaster's
-// end. Backends lead sessions of their own, so a signal to the postmaster's group would let them answer a moment
-// longer; the postmaster is stopped first so that it starts no new one in between.
-func (s *Server) Kill() {
-	select {
-	case <-s.exited:
-		return
-	default:
-	}
-	pid := s.cmd.Process.Pid
-	_ = syscall.Kill(pid, syscall.SIGSTOP)
-	for _, child := range children(pid) {
-		_ = syscall.Kill(child, syscall.SIGKILL)
-	}
-	_ = syscall.Kill(pid, syscall.SIGKILL)
-	<-s.exited
+// StartError says why a server ended while it was starting, with a hint where the cause is a known one. Call it only
+// after Exited.
+func (s *Server) StartError() error {
+	text := s.LogTail()
+	return fmt.Errorf("PostgreSQL at %s:%d ended while starting (%v): %s%s", s.Host, s.Port, s.err, text, hint(text))
 }
 
-// Signal sends a signal to the postmaster and all its children, as for a freeze (SIGSTOP, SIGCONT). Backends of
-// PostgreSQL lead their own process groups, so each is found by its parent.
-func (s *Server) Signal(sig syscall.Signal) error {
-	pids := append([]int{s.cmd.Process.Pid}, children(s.cmd.Process.Pid)...)
-	var errs []error
-	for _, pid := range pids {
-		if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
-			errs = append(errs, fmt.Errorf("signal %v to %d: %w", sig, pid, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func children(parent int) []int {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", parent, parent))
-	var pids []int
-	for _, field := range strings.Fields(string(data)) {
-		if pid, err := strconv.Atoi(field); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
-
-func (s *Server) logTail() string {
+// LogTail is the last three lines of the server's log.
+func (s *Server) LogTail() string {
 	data, _ := os.ReadFile(s.LogFile)
 	return lastLines(string(data), 3)
+}
+
+// hint names the remedy for the causes that an operator can do something about.
+func hint(text string) string {
+	switch {
+	case strings.Contains(text, "No space left on device"), strings.Contains(text, "could not resize shared memory"):
+		return " (the disk is full: free some space, or choose a folder on another disk)"
+	case strings.Contains(text, "Address already in use"), strings.Contains(text, "could not bind"):
+		return " (another program uses the address and port: stop it, as a PostgreSQL or a container that listens on 0.0.0.0 takes every address)"
+	case strings.Contains(text, "Permission denied"):
+		return " (PostgreSQL's user cannot read or write there: choose a folder that it can enter, as below /tmp or /var/tmp)"
+	}
+	return ""
 }
 
 func lastLines(text string, n int) string {

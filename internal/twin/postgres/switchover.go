@@ -1,0 +1,177 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// synchronizeLimit bounds how long a switchover waits for the target to catch up while the old writer still serves.
+	synchronizeLimit = 10 * time.Second
+	// replayLimit bounds how long it waits after the old writer has stopped, while nobody serves.
+	replayLimit = 5 * time.Second
+)
+
+// Switchover is switchover-global-cluster: the writer moves to the target without losing a commit. The old writer is
+// stopped in order, the target must have replayed its very last record, and only then is promoted; until then every
+// failure leads back to the old writer.
+//
+// It validates, and returns when the operation is under way; [Aurora.Settle] waits for its end. Errors are of type
+// *[Error]. The end of ctx does not stop an operation that was accepted.
+func (a *Aurora) Switchover(ctx context.Context, region, globalID, target string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("switchover of %s: %w", globalID, err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g, to, err := a.resolve(region, globalID, target)
+	if err != nil {
+		return err
+	}
+	if err := g.eligible(to); err != nil {
+		return err
+	}
+	from := g.writer
+	if !from.region.up || !from.head.running() || from.doing != "" {
+		return refuse(CodeInvalidGlobalClusterState, "the primary DB cluster %s of global cluster %s is not available: a switchover needs a healthy primary",
+			from.spec.Identifier, g.spec.Identifier)
+	}
+	if !a.spawnLocked(func() { a.switchover(g, from, to) }) {
+		return fmt.Errorf("switchover of %s: %w", globalID, errStopped)
+	}
+	g.operation = &FailoverState{Status: StatusSwitchingOver, FromARN: from.spec.ARN, ToARN: to.spec.ARN}
+	from.doing, to.doing = StatusSwitchingOver, StatusSwitchingOver
+	a.broadcast()
+	return nil
+}
+
+func (a *Aurora) switchover(g *global, from, to *cluster) {
+	id, region := to.spec.Identifier, to.spec.Region
+	a.clusterEvent(to, "0181", globalFailover, "Global switchover to DB cluster %s in Region %s started.", id, region)
+	ctx, cancel := context.WithTimeout(a.ctx, operationLimit)
+	defer cancel()
+	err := a.moveGlobalWriter(ctx, g, from, to)
+	a.finish(g, err, from, to)
+	switch {
+	case err == nil:
+		a.clusterEvent(to, "0185", globalFailover, "Global switchover to DB cluster %s in Region %s finished.", id, region)
+	case errors.Is(err, errNotCaughtUp):
+		a.clusterEvent(to, "0186", globalFailover, "Global switchover to DB cluster %s in Region %s is cancelled.", id, region)
+	default:
+		a.clusterEvent(to, "0187", globalFailover, "Global switchover to DB cluster %s in Region %s failed.", id, region)
+	}
+}
+
+// moveGlobalWriter does the work of a switchover. It returns nil if the target is the writer at the end.
+func (a *Aurora) moveGlobalWriter(ctx context.Context, g *global, from, to *cluster) error {
+	release, err := a.acquire(ctx, from, to)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := a.synchronize(ctx, from, to); err != nil {
+		return err
+	}
+	if err := a.demote(ctx, from, to); err != nil {
+		return errors.Join(err, a.goBack(from))
+	}
+	a.clusterEvent(from, "0182", globalFailover, "Old primary DB cluster %s in Region %s successfully shut down.", from.spec.Identifier, from.spec.Region)
+	if err := a.promoteHeld(ctx, g, to, RoleSecondary); err != nil {
+		return errors.Join(err, a.goBack(from))
+	}
+	a.clusterEvent(to, "0184", globalFailover, "New primary DB cluster %s in Region %s was successfully promoted.", to.spec.Identifier, to.spec.Region)
+	// From here on the target is the writer, whatever happens to the old one.
+	if err := a.start(a.epoch(from), from.head); err != nil {
+		a.heal(from.head)
+		return nil
+	}
+	followCtx, cancel := context.WithTimeout(ctx, synchronizeLimit)
+	defer cancel()
+	if err := a.waitFollowing(followCtx, from); err != nil {
+		a.clusterEvent(from, "", globalFailover, "DB cluster %s in Region %s does not follow its new primary yet: %v", from.spec.Identifier, from.spec.Region, err)
+	}
+	return nil
+}
+
+// synchronize waits until the target has all that the writer had when it began, and makes the writer flush its pages
+// now, so that its shutdown is short.
+func (a *Aurora) synchronize(ctx context.Context, from, to *cluster) error {
+	ctx, cancel := context.WithTimeout(ctx, synchronizeLimit)
+	defer cancel()
+	conn, err := a.connect(ctx, from.head)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var position string
+	if _, err := conn.Exec(ctx, "checkpoint"); err != nil {
+		return fmt.Errorf("checkpoint on instance %s: %w", from.head.spec.Identifier, err)
+	}
+	if err := conn.QueryRow(ctx, "select pg_current_wal_flush_lsn()::text").Scan(&position); err != nil {
+		return fmt.Errorf("position of instance %s: %w", from.head.spec.Identifier, err)
+	}
+	if err := eventually(ctx, poll, func() error { return a.replayed(ctx, to.head, position) }); err != nil {
+		return fmt.Errorf("%w: %w", errNotCaughtUp, err)
+	}
+	return nil
+}
+
+// demote stops the old writer in order and verifies that the target has replayed its very last record, the checkpoint
+// of its shutdown.
+func (a *Aurora) demote(ctx context.Context, from, to *cluster) error {
+	a.mu.Lock()
+	volume := from.head.volume
+	a.mu.Unlock()
+	// The connection is made before the writer stops: nobody serves while it is being made.
+	conn, err := a.connect(ctx, to.head)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if err := a.stop(from.head); err != nil {
+		return err
+	}
+	data, err := a.opt.Installation.ControlData(ctx, volume)
+	if err != nil {
+		return fmt.Errorf("read the last position of instance %s: %w", from.head.spec.Identifier, err)
+	}
+	if state := data["Database cluster state"]; state != "shut down" {
+		return fmt.Errorf("instance %s was not stopped in order: its volume is %q", from.head.spec.Identifier, state)
+	}
+	// The label names where the checkpoint record begins; a replay position behind it has replayed the record.
+	last := data["Latest checkpoint location"]
+	ctx, cancel := context.WithTimeout(ctx, replayLimit)
+	defer cancel()
+	err = eventually(ctx, 5*time.Millisecond, func() error {
+		var done bool
+		if err := conn.QueryRow(ctx, "select coalesce(pg_last_wal_replay_lsn() > $1::pg_lsn, false)", last).Scan(&done); err != nil {
+			return err
+		}
+		if !done {
+			return fmt.Errorf("instance %s has not replayed %s", to.head.spec.Identifier, last)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNotCaughtUp, err)
+	}
+	return nil
+}
+
+// goBack makes the old writer serve again after a switchover that did not get to the target's promotion. In a lost
+// Region there is nothing to start; it returns as the writer with its Region.
+func (a *Aurora) goBack(from *cluster) error {
+	a.mu.Lock()
+	role := from.role
+	a.mu.Unlock()
+	if role != RoleWriter {
+		return nil
+	}
+	if err := a.start(a.epoch(from), from.head); err != nil {
+		a.heal(from.head)
+		return fmt.Errorf("roll back: %w", err)
+	}
+	return nil
+}
