@@ -108,6 +108,7 @@ func (l *loadBalancer) forward(w http.ResponseWriter, r *http.Request, listener 
 			pr.Out.URL.Scheme = strings.ToLower(g.config.Protocol)
 			pr.Out.URL.Host = network.HostPort(t.ip, t.port)
 			pr.Out.Host = pr.In.Host
+			pr.Out.URL.RawQuery = pr.In.URL.RawQuery // an ALB passes on what it cannot parse
 			pr.Out.Header["X-Forwarded-For"] = pr.In.Header["X-Forwarded-For"]
 			pr.SetXForwarded()
 			pr.Out.Header.Del("X-Forwarded-Host") // an ALB does not send it

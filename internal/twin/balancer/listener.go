@@ -60,7 +60,7 @@ type loadBalancer struct {
 	conns    map[net.Conn]struct{}
 	handling int
 	stopping bool
-	// idleNow is told when handling falls to zero.
+	// idleNow is told when handling falls to zero and when a connection is closed.
 	idleNow sync.Cond
 }
 
@@ -192,10 +192,14 @@ func (l *loadBalancer) connState(conn net.Conn, state http.ConnState) {
 	case http.StateNew:
 		l.conns[conn] = struct{}{}
 		l.counters.active.Add(1)
+		if l.stopping { // accepted in the moment of the stop, too late for the server to close it
+			_ = conn.Close()
+		}
 	case http.StateClosed, http.StateHijacked:
 		if _, ok := l.conns[conn]; ok {
 			delete(l.conns, conn)
 			l.counters.active.Add(-1)
+			l.idleNow.Broadcast()
 		}
 	}
 }
@@ -219,7 +223,7 @@ func (l *loadBalancer) stop() {
 	l.servers = nil
 	l.serving.Wait()
 	l.mu.Lock()
-	for l.handling > 0 {
+	for l.handling > 0 || len(l.conns) > 0 {
 		l.idleNow.Wait()
 	}
 	l.mu.Unlock()
