@@ -1,0 +1,77 @@
+package fence_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"holdfast/internal/fence"
+	"holdfast/internal/pgserver/pgservertest"
+)
+
+// variants are the ways to check at commit that were weighed against each other; doc.go says which one won.
+var variants = []struct{ name, sql string }{
+	{"none", ""},
+	{"fence", "SELECT holdfast.protect('ledger'), holdfast.protect('other')"},
+	{"every-row", `
+		CREATE CONSTRAINT TRIGGER c AFTER INSERT OR UPDATE OR DELETE ON ledger DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION holdfast.check_write_lease();
+		CREATE CONSTRAINT TRIGGER c AFTER INSERT OR UPDATE OR DELETE ON other DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION holdfast.check_write_lease()`},
+	// One deferred row on a helper table for each statement.
+	{"every-statement", `
+		CREATE UNLOGGED TABLE queued (id int);
+		CREATE FUNCTION queue() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO queued VALUES (1); RETURN NULL; END $$;
+		CREATE TRIGGER q AFTER INSERT OR UPDATE OR DELETE ON ledger FOR EACH STATEMENT EXECUTE FUNCTION queue();
+		CREATE TRIGGER q AFTER INSERT OR UPDATE OR DELETE ON other FOR EACH STATEMENT EXECUTE FUNCTION queue();
+		CREATE CONSTRAINT TRIGGER c AFTER INSERT ON queued DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION holdfast.check_write_lease()`},
+}
+
+func benchmark(b *testing.B, run func(b *testing.B, conn *pgx.Conn)) {
+	_, dsn := pgservertest.Start(b, nil)
+	for _, v := range variants {
+		b.Run(v.name, func(b *testing.B) {
+			conn := connect(b, newDatabase(b, dsn))
+			if err := fence.EnsureSchema(testContext(b), conn); err != nil {
+				b.Fatal(err)
+			}
+			mustExec(b, conn, "CREATE TABLE ledger (id bigint GENERATED ALWAYS AS IDENTITY, amount bigint); CREATE TABLE other (id bigint)")
+			if v.sql != "" {
+				mustExec(b, conn, v.sql)
+			}
+			extend(b, conn, 1, time.Hour)
+			b.ResetTimer()
+			run(b, conn)
+		})
+	}
+}
+
+// BenchmarkCommit is a payment-like transaction: three statements, five rows, one round trip. fsync is off, so the
+// difference is the check's own cost.
+func BenchmarkCommit(b *testing.B) {
+	benchmark(b, func(b *testing.B, conn *pgx.Conn) {
+		ctx := b.Context()
+		for b.Loop() {
+			batch := &pgx.Batch{}
+			batch.Queue("BEGIN")
+			batch.Queue("INSERT INTO other VALUES (1), (2)")
+			batch.Queue("INSERT INTO ledger (amount) VALUES (1), (-1)")
+			batch.Queue("INSERT INTO other VALUES (3)")
+			batch.Queue("COMMIT")
+			if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkManyRows is one transaction of 10,000 rows.
+func BenchmarkManyRows(b *testing.B) {
+	benchmark(b, func(b *testing.B, conn *pgx.Conn) {
+		ctx := b.Context()
+		for b.Loop() {
+			if _, err := conn.Exec(ctx, "INSERT INTO ledger (amount) SELECT generate_series(1, 10000)"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
