@@ -1,0 +1,339 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/operator"
+	"holdfast/internal/term"
+)
+
+// Defaults of how long the commands wait, and of an approval's life.
+const (
+	defaultMoveTimeout   = 15 * time.Minute
+	defaultLookTimeout   = time.Minute
+	defaultApprovalValid = 30 * time.Minute
+)
+
+// deploymentFlags say which deployment a command is about.
+type deploymentFlags struct {
+	config, output, dnsServer string
+	timeout                   time.Duration
+}
+
+func (f *deploymentFlags) register(cmd *cobra.Command, timeout time.Duration) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.config, "config", os.Getenv("HOLDFAST_CONFIG"), "`file` with the output of 'terraform output -json holdfast' (HOLDFAST_CONFIG)")
+	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
+	flags.DurationVar(&f.timeout, "timeout", timeout, "how long to wait")
+}
+
+// open checks the flags and reaches for the deployment.
+func (f *deploymentFlags) open(ctx context.Context) (*operator.Operator, error) {
+	if f.config == "" {
+		return nil, fmt.Errorf("%w: which deployment? pass --config FILE, written by 'terraform output -json holdfast > FILE'", operator.ErrUsage)
+	}
+	if f.output != "text" && f.output != "json" {
+		return nil, fmt.Errorf("%w: -o %q: want text or json", operator.ErrUsage, f.output)
+	}
+	if f.timeout <= 0 {
+		return nil, fmt.Errorf("%w: --timeout %v: want a duration above zero", operator.ErrUsage, f.timeout)
+	}
+	cfg, err := operator.ReadConfig(f.config)
+	if err != nil {
+		return nil, err
+	}
+	return operator.Open(ctx, cfg, f.dnsServer)
+}
+
+func (f *deploymentFlags) print(out io.Writer, value any, text func(io.Writer) error) error {
+	if f.output == "json" {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(value)
+	}
+	return text(out)
+}
+
+// NewInitCommand creates a deployment's term record.
+func NewInitCommand() *cobra.Command {
+	var (
+		f       deploymentFlags
+		opt     operator.InitOptions
+		dsns    []string
+		highest int64
+	)
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Create the deployment's term record, once",
+		Long: `Create the record that decides which site is active. It is done once per deployment, after 'terraform apply' and
+before the wardens do anything; a deployment that has a record is left alone.
+
+The new term must be above every term that either database has ever served, so both are asked. The password comes from
+DB_PASSWORD, or from each site's secret. Where the databases cannot be reached from here, pass connection strings with
+--dsn SITE=DSN, or vouch for the highest term with --highest-term (0 for a new deployment).`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
+			defer cancel()
+			op, err := f.open(ctx)
+			if err != nil {
+				return err
+			}
+			opt.VouchForTerm = cmd.Flags().Changed("highest-term")
+			opt.HighestTerm = term.Number(highest)
+			if highest < 0 {
+				return fmt.Errorf("%w: --highest-term %d: want 0 or more", operator.ErrUsage, highest)
+			}
+			if !opt.VouchForTerm {
+				if opt.Databases, err = databases(ctx, op, dsns); err != nil {
+					return err
+				}
+			}
+			r, err := op.Init(ctx, opt)
+			if err != nil {
+				return err
+			}
+			return f.print(cmd.OutOrStdout(), r, func(out io.Writer) error {
+				_, err := fmt.Fprintf(out, "created the record of %s: term %d, held by %s, lease %v, margin %v\n", r.Deployment, r.Term, r.Holder, r.Lease(), r.Margin())
+				return err
+			})
+		},
+	}
+	f.register(cmd, defaultLookTimeout)
+	flags := cmd.Flags()
+	flags.StringVar(&opt.Holder, "holder", "", "`site` that gets the first term (default: the deployment's first)")
+	flags.DurationVar(&opt.Lease, "lease", 0, "lease (default: the deployment's lease_seconds)")
+	flags.DurationVar(&opt.Margin, "margin", 0, "safety margin (default: the deployment's margin_seconds)")
+	flags.IntVar(&opt.TakeoverBudget, "takeover-budget", operator.DefaultTakeoverBudget, "hand-overs for health before one needs an approval")
+	flags.StringArrayVar(&dsns, "dsn", nil, "`SITE=DSN` of a site's database, instead of the deployment's endpoints (repeatable)")
+	flags.Int64Var(&highest, "highest-term", 0, "do not ask the databases: their highest term is this `number`")
+	return cmd
+}
+
+// databases says how to reach each site's database: as told, else at the deployment's endpoints.
+func databases(ctx context.Context, op *operator.Operator, told []string) (map[string][]string, error) {
+	found := map[string][]string{}
+	for _, item := range told {
+		site, dsn, ok := strings.Cut(item, "=")
+		if !ok || site == "" || dsn == "" {
+			return nil, fmt.Errorf("%w: --dsn wants SITE=DSN", operator.ErrUsage) // a DSN may hold a password: it is not shown
+		}
+		found[site] = append(found[site], dsn)
+	}
+	for _, site := range op.Config().Sites {
+		if len(found[site.Name]) > 0 {
+			continue
+		}
+		password := os.Getenv("DB_PASSWORD")
+		if password == "" {
+			var err error
+			if password, err = op.Password(ctx, site); err != nil {
+				return nil, fmt.Errorf("%w (or set DB_PASSWORD, or pass --dsn %s=…)", err, site.Name)
+			}
+		}
+		found[site.Name] = site.DSNs(password)
+	}
+	return found, nil
+}
+
+// NewStatusCommand shows a deployment.
+func NewStatusCommand() *cobra.Command {
+	var f deploymentFlags
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show the record, both sites, the beacons and what DNS answers",
+		Long: `Show the term record, whether its lease is being renewed, both sites as their own regions describe them, the sites'
+beacons, and what the DNS name answers. What does not answer is shown as such. The exit code is 1 if no site serves.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
+			defer cancel()
+			op, err := f.open(ctx)
+			if err != nil {
+				return err
+			}
+			s := op.Status(ctx)
+			if err := f.print(cmd.OutOrStdout(), s, s.WriteText); err != nil {
+				return err
+			}
+			if s.Active == "" {
+				return operator.ErrNotServing
+			}
+			return nil
+		},
+	}
+	f.register(cmd, defaultLookTimeout)
+	cmd.Flags().StringVar(&f.dnsServer, "dns-server", "", "`host:port` to ask instead of the machine's resolver")
+	return cmd
+}
+
+// moveFlags belong to the commands that move the active site.
+type moveFlags struct {
+	deploymentFlags
+	to, by, reason string
+}
+
+func (f *moveFlags) register(cmd *cobra.Command) {
+	f.deploymentFlags.register(cmd, defaultMoveTimeout)
+	flags := cmd.Flags()
+	flags.StringVar(&f.to, "to", "", "`site` that shall be active")
+	flags.StringVar(&f.by, "by", "", "who asks (default: the user's name)")
+	flags.StringVar(&f.reason, "reason", "", "why, for the journal")
+}
+
+func (f *moveFlags) request(cmd *cobra.Command) (operator.Request, error) {
+	if f.to == "" {
+		return operator.Request{}, fmt.Errorf("%w: where to? pass --to SITE", operator.ErrUsage)
+	}
+	by := f.by
+	if by == "" {
+		by = "operator"
+		if u, err := user.Current(); err == nil {
+			by = u.Username
+		}
+	}
+	began := time.Now()
+	return operator.Request{To: f.to, By: by, Reason: cmp.Or(f.reason, "not given"), Progress: func(text string) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%6.1fs  %s\n", time.Since(began).Seconds(), text)
+	}}, nil
+}
+
+func (f *moveFlags) printMoved(cmd *cobra.Command, m operator.Moved) error {
+	return f.print(cmd.OutOrStdout(), m, func(out io.Writer) error {
+		if m.Already {
+			_, err := fmt.Fprintf(out, "%s is the active site already, in term %d\n", m.Site, m.Term)
+			return err
+		}
+		_, err := fmt.Fprintf(out, "%s serves term %d, %.1f s after the request\n", m.Site, m.Term, m.Took.Seconds())
+		return err
+	})
+}
+
+// NewSwitchoverCommand moves the active site without loss.
+func NewSwitchoverCommand() *cobra.Command {
+	var f moveFlags
+	cmd := &cobra.Command{
+		Use:   "switchover --to SITE",
+		Short: "Move the active site, planned and without losing anything",
+		Long: `Ask the active site to hand over: its wardens seal and drain its database, wait until the other site has replayed
+everything, move the writer and grant the term. The command only writes the request and watches; if it is interrupted,
+the request stands. The active site turns it down if the other one is not ready in time.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
+			defer cancel()
+			q, err := f.request(cmd)
+			if err != nil {
+				return err
+			}
+			op, err := f.open(ctx)
+			if err != nil {
+				return err
+			}
+			m, err := op.Switchover(ctx, q)
+			if err != nil {
+				return err
+			}
+			return f.printMoved(cmd, m)
+		},
+	}
+	f.register(cmd)
+	return cmd
+}
+
+// NewFailoverCommand lets a site take over from one that has fallen silent.
+func NewFailoverCommand() *cobra.Command {
+	var (
+		f     moveFlags
+		lossy bool
+		valid time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "failover --to SITE --allow-data-loss",
+		Short: "Approve that a site takes over from one that has fallen silent, even if data is lost",
+		Long: `Approve, for the present term only, that a site takes over although its database is behind or its lag is unknown.
+The lease of the silent site is waited out all the same, so a site that still renews keeps its term: move a live site
+with 'holdfast switchover'. Losing data has to be said: pass --allow-data-loss.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
+			defer cancel()
+			q, err := f.request(cmd)
+			if err != nil {
+				return err
+			}
+			if !lossy {
+				return fmt.Errorf("%w: a failover may lose payments that were not replicated: pass --allow-data-loss, or use 'holdfast switchover --to %s'", operator.ErrUsage, f.to)
+			}
+			op, err := f.open(ctx)
+			if err != nil {
+				return err
+			}
+			m, err := op.Failover(ctx, q, lossy, valid)
+			if err != nil {
+				return err
+			}
+			return f.printMoved(cmd, m)
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().BoolVar(&lossy, "allow-data-loss", false, "accept the loss of what was not replicated")
+	cmd.Flags().DurationVar(&valid, "valid", defaultApprovalValid, "how long the approval stands")
+	return cmd
+}
+
+// NewFenceCommand works on the write fence in an application's database.
+func NewFenceCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "fence",
+		Short: "The database's own refusal to commit writes without a valid lease",
+		Args:  cobra.NoArgs,
+	}
+	cmd.AddCommand(newFenceInstallCommand())
+	return cmd
+}
+
+func newFenceInstallCommand() *cobra.Command {
+	var (
+		dsn     string
+		tables  []string
+		timeout time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "install --tables TABLE,…",
+		Short: "Put the fence onto tables of the active site's database",
+		Long: `Install the schema "holdfast" and a deferred constraint trigger on each table, as the role of the connection, which
+must own the tables. Both may be done again. From then on the tables take writes only while a warden's lease is valid:
+start the wardens first, or writes stop. payd's own migrations do this for payd.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if dsn == "" {
+				dsn = os.Getenv("DATABASE_URL")
+			}
+			if dsn == "" {
+				return fmt.Errorf("%w: which database? pass --dsn, or set DATABASE_URL", operator.ErrUsage)
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			if err := operator.InstallFence(ctx, dsn, tables); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "the write fence is on %s\n", strings.Join(tables, ", "))
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&dsn, "dsn", "", "connection string of the active site's writer (DATABASE_URL)")
+	cmd.Flags().StringSliceVar(&tables, "tables", nil, "tables to protect, as in public.payments,public.entries")
+	cmd.Flags().DurationVar(&timeout, "timeout", defaultLookTimeout, "how long to wait")
+	return cmd
+}

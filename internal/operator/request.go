@@ -1,0 +1,188 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"holdfast/internal/term"
+)
+
+// Request asks for a move of the active site.
+type Request struct {
+	// To is the site that shall be active, By and Reason are kept in the record.
+	To, By, Reason string
+	// Progress is told what happens, one short sentence at a time; nil is silence.
+	Progress func(string)
+}
+
+// Moved is the outcome of a move.
+type Moved struct {
+	// Already says that the site was the active one before anything was asked.
+	Already bool `json:"already"`
+	// Term is the term that the site serves now.
+	Term term.Number   `json:"term"`
+	Site string        `json:"site"`
+	From string        `json:"from"`
+	Took time.Duration `json:"-"`
+	// TookMS is Took in milliseconds.
+	TookMS int64 `json:"took_ms"`
+}
+
+func (q *Request) tell(format string, args ...any) {
+	if q.Progress != nil {
+		q.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// Switchover asks the holder to hand its term over without loss (P14) and waits until the target serves, the holder
+// has turned the request down ([ErrRefused]), or ctx ends. The request stays in the record when ctx ends first.
+func (o *Operator) Switchover(ctx context.Context, q Request) (Moved, error) {
+	began := time.Now()
+	if _, err := o.site(q.To); err != nil {
+		return Moved{}, err
+	}
+	at := began.UTC()
+	start, err := o.change(ctx, func(r *term.Record) (bool, error) {
+		switch {
+		case r.Holder == q.To && r.State == term.Held:
+			return false, nil
+		case r.State != term.Held:
+			return false, fmt.Errorf("%w: term %d is already %s by %s: wait until it has a holder again", ErrRefused, r.Term, r.State, r.Holder)
+		case r.Wanted != nil && r.Wanted.Site != q.To:
+			return false, fmt.Errorf("%w: %s has already asked for site %q", ErrRefused, r.Wanted.By, r.Wanted.Site)
+		}
+		r.Wanted = &term.Wanted{Site: q.To, By: q.By, Reason: q.Reason, At: at}
+		return true, nil
+	})
+	if err != nil {
+		return Moved{}, err
+	}
+	if start.Holder == q.To {
+		return Moved{Already: true, Term: start.Term, Site: q.To, From: q.To}, nil
+	}
+	q.tell("asked %s to hand term %d over to %s", start.Holder, start.Term, q.To)
+	return o.await(ctx, q, start, began, func(r term.Record) error {
+		switch {
+		case r.Holder != q.To && r.Term > start.Term:
+			return fmt.Errorf("%w: %s took the hand-over back under term %d; its wardens' journals say why", ErrRefused, r.Holder, r.Term)
+		case r.Term == start.Term && r.State == term.Held && r.Wanted == nil:
+			return fmt.Errorf("%w: %s turned the request down; its wardens' journals say why", ErrRefused, r.Holder)
+		}
+		return nil
+	})
+}
+
+// Failover approves that a site takes the present term's place after its holder has fallen silent (P11, P17), with
+// the loss of data if allowDataLoss, and waits until the site serves or ctx ends. It never takes the term from a
+// holder that renews: the lease is waited out all the same. validFor bounds the approval.
+func (o *Operator) Failover(ctx context.Context, q Request, allowDataLoss bool, validFor time.Duration) (Moved, error) {
+	began := time.Now()
+	if _, err := o.site(q.To); err != nil {
+		return Moved{}, err
+	}
+	start, err := o.Record(ctx)
+	if err != nil {
+		return Moved{}, err
+	}
+	if start.Holder == q.To {
+		return Moved{Already: true, Term: start.Term, Site: q.To, From: q.To}, nil
+	}
+	approval := term.Approval{Term: start.Term, By: q.By, Reason: q.Reason, Expires: began.Add(validFor).UTC(), AllowDataLoss: allowDataLoss}
+	if err := o.approve(ctx, q.To, approval); err != nil {
+		return Moved{}, err
+	}
+	q.tell("approved that %s takes over from term %d of %s", q.To, start.Term, start.Holder)
+	renewing := start.Renewal
+	return o.await(ctx, q, start, began, func(r term.Record) error {
+		if r.Term != start.Term {
+			if r.Holder == q.To {
+				return nil
+			}
+			return fmt.Errorf("%w: %s holds term %d now, and the approval was for term %d", ErrRefused, r.Holder, r.Term, start.Term)
+		}
+		if r.Renewal != renewing {
+			renewing = r.Renewal
+			q.tell("%s still renews its lease; a live site is moved with 'holdfast switchover --to %s'", r.Holder, q.To)
+		}
+		// A warden's beacon may have replaced the one that carried the approval.
+		if time.Now().Before(approval.Expires) {
+			return o.approve(ctx, q.To, approval)
+		}
+		return fmt.Errorf("%w: the approval expired before %s could take over", ErrRefused, q.To)
+	})
+}
+
+// approve puts the approval into the site's beacon unless it is there. The beacon's sequence stays: only a warden's
+// own report is a sign of life.
+func (o *Operator) approve(ctx context.Context, site string, a term.Approval) error {
+	beacons, err := o.Beacons(ctx)
+	if err != nil {
+		return err
+	}
+	b, ok := beacons[site]
+	if ok && b.Approval != nil && b.Approval.Term == a.Term && b.Approval.AllowDataLoss == a.AllowDataLoss && b.Approval.Expires.Equal(a.Expires) {
+		return nil
+	}
+	if !ok {
+		b = term.Beacon{Deployment: o.cfg.Suffix, Site: site, Warden: "operator", NotReadyBecause: "no warden has reported yet"}
+	}
+	b.Approval = &a
+	var errs []error
+	for _, s := range o.stores {
+		attempt, cancel := context.WithTimeout(ctx, callLimit)
+		err := s.PutBeacon(attempt, b)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return fmt.Errorf("%w: write the approval: %w", ErrEnvironment, errors.Join(errs...))
+}
+
+// await polls until the site serves a later term. stop ends the wait with an error.
+func (o *Operator) await(ctx context.Context, q Request, start term.Record, began time.Time, stop func(term.Record) error) (Moved, error) {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	said := ""
+	for {
+		r, err := o.Record(ctx)
+		if err == nil {
+			if phase := phaseOf(r, start, q.To); phase != said {
+				said = phase
+				q.tell("%s", phase)
+			}
+			if r.Holder == q.To && r.Term > start.Term && r.ServedTerm == r.Term && r.State == term.Held {
+				took := time.Since(began)
+				return Moved{Term: r.Term, Site: q.To, From: start.Holder, Took: took, TookMS: took.Milliseconds()}, nil
+			}
+			if err := stop(r); err != nil {
+				return Moved{}, err
+			}
+		} else if phase := "the term store does not answer"; phase != said {
+			said = phase
+			q.tell("%s: %v", phase, err)
+		}
+		select {
+		case <-ctx.Done():
+			return Moved{}, fmt.Errorf("wait until %s serves: %w (last: %s; the request stands, 'holdfast status' shows its state)", q.To, ctx.Err(), said)
+		case <-tick.C:
+		}
+	}
+}
+
+func phaseOf(r, start term.Record, to string) string {
+	switch {
+	case r.Holder == to && r.ServedTerm == r.Term:
+		return fmt.Sprintf("%s serves term %d", to, r.Term)
+	case r.Holder == to && r.Term > start.Term:
+		return fmt.Sprintf("%s has taken term %d and brings its database into service", to, r.Term)
+	case r.State == term.Granted:
+		return fmt.Sprintf("%s has sealed its database and granted the term to %s", r.Holder, r.GrantedTo)
+	case r.State == term.Releasing:
+		return fmt.Sprintf("%s has released term %d; its lease runs out", r.Holder, r.Term)
+	}
+	return fmt.Sprintf("%s holds term %d", r.Holder, r.Term)
+}
