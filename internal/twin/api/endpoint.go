@@ -15,7 +15,8 @@ const (
 	SecretAccessKey = "holdfast-twin"
 )
 
-// Options say what the endpoint serves. A backend that is nil is answered as an unknown service.
+// Options say what the endpoint serves. The calls of a backend that is nil are answered as unknown actions. Logs are read
+// from the files of the tasks that Containers lists.
 type Options struct {
 	Topology topology.Topology
 	Network  Network
@@ -27,7 +28,6 @@ type Options struct {
 	Tables       Tables
 	Metrics      Metrics
 	Alarms       Alarms
-	Logs         Logs
 	Secrets      Secrets
 	Scaling      Scaling
 
