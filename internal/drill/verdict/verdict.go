@@ -89,6 +89,8 @@ type Payments struct {
 	Shed int `json:"shed"`
 	// ChargedTwice are orders with more than one charge in the acquirer's own record.
 	ChargedTwice int `json:"charged_twice"`
+	// AcknowledgedNotCharged are acknowledged payments whose order the acquirer has never heard of.
+	AcknowledgedNotCharged int `json:"acknowledged_not_charged"`
 	// Attempts counts HTTP requests, retries included.
 	Attempts int `json:"http_attempts"`
 }
@@ -123,8 +125,10 @@ type Ledger struct {
 	Balanced bool `json:"balanced"`
 	// Sums are debits minus credits per currency, in its minor unit.
 	Sums map[string]int64 `json:"sums"`
-	// Entries is how many ledger entries were added up.
-	Entries int64 `json:"entries"`
+	// Entries is how many ledger entries were added up, UnbalancedPayments of how many payments the own entries do not
+	// balance. A ledger without entries is not called balanced.
+	Entries            int64 `json:"entries"`
+	UnbalancedPayments int64 `json:"unbalanced_payments"`
 }
 
 // SplitBrain counts the attempts to commit on the old site's database after the takeover.
@@ -175,7 +179,8 @@ func (v *Verdict) Judge() {
 	v.judgeObjectives()
 	v.judgePayments()
 	if !v.Ledger.Balanced {
-		v.Failf("the ledger is not balanced: debits minus credits are %v", v.Ledger.Sums)
+		v.Failf("the ledger is not shown to be balanced: %d entries, debits minus credits %v, %d payments out of balance",
+			v.Ledger.Entries, v.Ledger.Sums, v.Ledger.UnbalancedPayments)
 	}
 	if v.SplitBrain.Attempts == 0 {
 		v.Failf("no attempt to commit on the old site's database was answered, so the fence was not shown to hold")
@@ -227,6 +232,9 @@ func (v *Verdict) judgePayments() {
 	}
 	if p.ChargedTwice > 0 {
 		v.Failf("%d orders were charged more than once", p.ChargedTwice)
+	}
+	if p.AcknowledgedNotCharged > 0 {
+		v.Failf("%d acknowledged payments were never charged at the acquirer", p.AcknowledgedNotCharged)
 	}
 	missing := 0
 	for _, lost := range v.Lost {

@@ -1,0 +1,117 @@
+package drill
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"holdfast/internal/drill/verdict"
+)
+
+// keptSQL finds payments whose money is booked: the payment's row and entries that balance. $1 are payment ids.
+const keptSQL = `
+	SELECT p.id::text FROM payments AS p
+	WHERE p.id = ANY ($1::text[]::uuid[]) AND p.status = 'captured'
+	  AND EXISTS (SELECT FROM ledger_entries AS e WHERE e.payment_id = p.id)
+	  AND (SELECT sum(CASE e.direction WHEN 'debit' THEN e.amount ELSE -e.amount END) FROM ledger_entries AS e WHERE e.payment_id = p.id) = 0`
+
+// keptByKeySQL is the same for payments that are known by merchant ($1) and idempotency key ($2).
+const keptByKeySQL = `
+	SELECT p.merchant, p.idempotency_key FROM payments AS p
+	JOIN unnest($1::text[], $2::text[]) AS k(merchant, idempotency_key) USING (merchant, idempotency_key)
+	WHERE p.status = 'captured' AND EXISTS (SELECT FROM ledger_entries AS e WHERE e.payment_id = p.id)`
+
+// ledgerSQL adds all entries up, per currency.
+const ledgerSQL = `
+	SELECT currency::text, sum(CASE direction WHEN 'debit' THEN amount ELSE -amount END)::bigint, count(*)
+	FROM ledger_entries GROUP BY currency`
+
+// unbalancedSQL counts payments whose own entries do not balance, which the sums per currency could hide.
+const unbalancedSQL = `
+	SELECT count(*) FROM (
+		SELECT FROM ledger_entries GROUP BY payment_id, currency
+		HAVING sum(CASE direction WHEN 'debit' THEN amount ELSE -amount END) <> 0
+	) AS unbalanced`
+
+// postgresBooks reads payd's tables.
+type postgresBooks struct{ conn *pgx.Conn }
+
+func (postgresDatabases) books(ctx context.Context, dsn string) (books, error) {
+	conn, err := connect(ctx, dsn)
+	if err != nil {
+		return nil, err
+	}
+	var recovering bool
+	if err := conn.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&recovering); err != nil || recovering {
+		closeConn(conn)
+		if err == nil {
+			err = fmt.Errorf("the database is a standby, not the writer")
+		}
+		return nil, err
+	}
+	return postgresBooks{conn}, nil
+}
+
+func (b postgresBooks) close() { closeConn(b.conn) }
+
+// lookupBatch bounds one look-up.
+const lookupBatch = 5_000
+
+func (b postgresBooks) kept(ctx context.Context, ids []string) (map[string]bool, error) {
+	found := make(map[string]bool, len(ids))
+	for start := 0; start < len(ids); start += lookupBatch {
+		rows, err := b.conn.Query(ctx, keptSQL, ids[start:min(start+lookupBatch, len(ids))])
+		if err != nil {
+			return nil, err
+		}
+		var id string
+		if _, err := pgx.ForEachRow(rows, []any{&id}, func() error { found[id] = true; return nil }); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func (b postgresBooks) keptByKey(ctx context.Context, keys [][2]string) (map[[2]string]bool, error) {
+	found := make(map[[2]string]bool, len(keys))
+	for start := 0; start < len(keys); start += lookupBatch {
+		var merchants, idempotency []string
+		for _, key := range keys[start:min(start+lookupBatch, len(keys))] {
+			merchants, idempotency = append(merchants, key[0]), append(idempotency, key[1])
+		}
+		rows, err := b.conn.Query(ctx, keptByKeySQL, merchants, idempotency)
+		if err != nil {
+			return nil, err
+		}
+		var key [2]string
+		if _, err := pgx.ForEachRow(rows, []any{&key[0], &key[1]}, func() error { found[key] = true; return nil }); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func (b postgresBooks) ledger(ctx context.Context) (verdict.Ledger, error) {
+	ledger := verdict.Ledger{Balanced: true, Sums: map[string]int64{}}
+	rows, err := b.conn.Query(ctx, ledgerSQL)
+	if err != nil {
+		return verdict.Ledger{Sums: map[string]int64{}}, err
+	}
+	var currency string
+	var sum, entries int64
+	_, err = pgx.ForEachRow(rows, []any{&currency, &sum, &entries}, func() error {
+		ledger.Sums[currency] = sum
+		ledger.Entries += entries
+		ledger.Balanced = ledger.Balanced && sum == 0
+		return nil
+	})
+	if err != nil {
+		return verdict.Ledger{Sums: map[string]int64{}}, err
+	}
+	if err := b.conn.QueryRow(ctx, unbalancedSQL).Scan(&ledger.UnbalancedPayments); err != nil {
+		return verdict.Ledger{Sums: map[string]int64{}}, err
+	}
+	ledger.Balanced = ledger.Balanced && ledger.UnbalancedPayments == 0 && ledger.Entries > 0
+	return ledger, nil
+}

@@ -1,0 +1,232 @@
+package drill
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"holdfast/internal/drill/merchant"
+	"holdfast/internal/drill/splitbrain"
+	"holdfast/internal/drill/verdict"
+	"holdfast/internal/reconcile"
+)
+
+// splitBrainCount keeps the attack's count once it has ended.
+type splitBrainCount struct {
+	mu    sync.Mutex
+	count splitbrain.Count
+}
+
+func (s *splitBrainCount) set(c splitbrain.Count) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count = c
+}
+
+func (s *splitBrainCount) get() splitbrain.Count {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
+}
+
+// copyAttack puts the attack's count into the verdict.
+func (d *drill) copyAttack() {
+	c := d.attackCount.get()
+	d.verdict.SplitBrain.Attempts, d.verdict.SplitBrain.Accepted, d.verdict.SplitBrain.Inconclusive = c.Attempts, c.Accepted, c.Inconclusive
+	for state, n := range c.RefusedBy {
+		d.verdict.SplitBrain.RefusedBy[state] = n
+	}
+	for way, n := range c.Ways {
+		d.verdict.SplitBrain.Ways[way] = n
+	}
+	for _, sample := range c.Samples {
+		d.event("split-brain", d.first, sample)
+	}
+}
+
+// countBefore notes which acknowledged payments the ledger lacks before the switch back: what the loss of the region
+// cost. What it lacks beyond that at the end, the switch back lost.
+func (d *drill) countBefore(ctx context.Context) error {
+	b, err := d.o.databases.books(ctx, d.twin.DatabaseDSN(d.second))
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	acknowledged := byOutcome(d.fleet.Record())[merchant.Acknowledged]
+	kept, err := b.kept(ctx, ids(acknowledged))
+	if err != nil {
+		return err
+	}
+	for _, p := range acknowledged {
+		if !kept[p.PaymentID] {
+			d.lostBefore[p.PaymentID] = true
+		}
+	}
+	return nil
+}
+
+func byOutcome(record []merchant.Payment) map[merchant.Outcome][]merchant.Payment {
+	sorted := map[merchant.Outcome][]merchant.Payment{}
+	for _, p := range record {
+		sorted[p.Outcome] = append(sorted[p.Outcome], p)
+	}
+	return sorted
+}
+
+func ids(payments []merchant.Payment) []string {
+	ids := make([]string, len(payments))
+	for i, p := range payments {
+		ids[i] = p.PaymentID
+	}
+	return ids
+}
+
+// countMerchants counts what the merchants and the acquirer have on record.
+func (d *drill) countMerchants() {
+	record := d.fleet.Record()
+	counts := d.fleet.Counts()
+	outcomes := byOutcome(record)
+	p := &d.verdict.Payments
+	p.Attempted, p.Shed, p.Attempts = counts.Attempted, counts.Shed, counts.Attempts
+	p.Acknowledged = len(outcomes[merchant.Acknowledged])
+	p.Unknown = len(outcomes[merchant.Unknown])
+	p.Declined = len(outcomes[merchant.Declined])
+	p.Refused = len(outcomes[merchant.Refused])
+	for _, order := range d.acquirer.ChargedTwice() {
+		p.ChargedTwice++
+		d.verdict.ChargedTwice = append(d.verdict.ChargedTwice, verdict.Order{
+			Merchant: order.Merchant, Reference: order.MerchantReference, References: order.References,
+		})
+	}
+	charged := map[[2]string]bool{}
+	for _, c := range d.acquirer.Charges() {
+		charged[[2]string{c.Merchant, c.MerchantReference}] = true
+	}
+	orders := map[string]string{}
+	for _, payment := range outcomes[merchant.Acknowledged] {
+		if other, taken := orders[payment.PaymentID]; taken {
+			d.verdict.Failf("the orders %s and %s were acknowledged with the same payment id %s", other, payment.Order, payment.PaymentID)
+		}
+		orders[payment.PaymentID] = payment.Order
+		if !charged[[2]string{payment.Merchant, payment.Order}] {
+			p.AcknowledgedNotCharged++
+		}
+	}
+}
+
+// count looks every payment up in the surviving ledger.
+func (d *drill) count(ctx context.Context) error {
+	tail, err := d.collectTail()
+	if err != nil {
+		return err
+	}
+	b, site, err := d.survivor(ctx)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	d.event("drill", site, "counting in the surviving ledger")
+	outcomes := byOutcome(d.fleet.Record())
+	acknowledged := outcomes[merchant.Acknowledged]
+	kept, err := b.kept(ctx, ids(acknowledged))
+	if err != nil {
+		return fmt.Errorf("look the acknowledged payments up: %w", err)
+	}
+	d.countAcknowledged(acknowledged, kept, tail)
+	keys := make([][2]string, 0, len(outcomes[merchant.Unknown]))
+	for _, p := range outcomes[merchant.Unknown] {
+		keys = append(keys, [2]string{p.Merchant, p.Key})
+	}
+	known, err := b.keptByKey(ctx, keys)
+	if err != nil {
+		return fmt.Errorf("look the unknown payments up: %w", err)
+	}
+	for _, key := range keys {
+		if known[key] {
+			d.verdict.Payments.UnknownInLedger++
+		}
+	}
+	if d.verdict.Ledger, err = b.ledger(ctx); err != nil {
+		return fmt.Errorf("add the ledger up: %w", err)
+	}
+	return nil
+}
+
+// countAcknowledged sorts the acknowledged payments into kept and lost, and measures the recovery point.
+func (d *drill) countAcknowledged(acknowledged []merchant.Payment, kept, tail map[string]bool) {
+	killed := d.killEnded.Sub(d.began)
+	rpo := 0.0
+	for _, p := range acknowledged {
+		if kept[p.PaymentID] {
+			d.verdict.Payments.Kept++
+			continue
+		}
+		d.verdict.Payments.Lost++
+		d.verdict.Lost = append(d.verdict.Lost, verdict.LostPayment{
+			PaymentID: p.PaymentID, AcknowledgedAtSeconds: round(p.Ended.Seconds()), Amount: p.Amount, Currency: p.Currency, InTail: tail[p.PaymentID],
+		})
+		if !d.lostBefore[p.PaymentID] && d.verdict.SwitchBack.DowntimeSeconds != nil {
+			d.verdict.SwitchBack.Lost++
+		}
+		rpo = max(rpo, (killed - p.Ended).Seconds())
+	}
+	if d.verdict.FaultAtSeconds != nil {
+		rpo = round(rpo)
+		d.verdict.RPOSeconds = &rpo
+	}
+}
+
+// survivor opens the active site's database, or, when nobody says which that is, the first that answers.
+func (d *drill) survivor(ctx context.Context) (b books, site string, err error) {
+	candidates := []string{d.second, d.first}
+	if holder, _, activeErr := d.twin.Active(ctx); activeErr == nil {
+		candidates = []string{holder}
+	}
+	for _, site := range candidates {
+		if b, err = d.o.databases.books(ctx, d.twin.DatabaseDSN(site)); err == nil {
+			return b, site, nil
+		}
+	}
+	return nil, "", fmt.Errorf("open the surviving ledger of site %s: %w", strings.Join(candidates, " or "), err)
+}
+
+// collectTail copies what the wardens exported into the results and returns the ids of the payments in it.
+func (d *drill) collectTail() (map[string]bool, error) {
+	found := map[string]bool{}
+	for _, folder := range d.twin.TailFolders() {
+		summary, err := reconcile.Verify(folder)
+		if err != nil {
+			return nil, fmt.Errorf("the exported tail: %w", err)
+		}
+		for _, t := range summary.Tables {
+			if !strings.HasSuffix(t.Name, ".payments") {
+				continue
+			}
+			err := reconcile.ReadLines(folder, t, func(l reconcile.Line) error {
+				var row struct {
+					ID string `json:"id"`
+				}
+				if err := json.Unmarshal(l.Old, &row); err != nil {
+					return fmt.Errorf("the exported tail %s: %w", folder, err)
+				}
+				if l.Kind == reconcile.Missing {
+					found[row.ID] = true
+				}
+				return nil
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+		d.verdict.Tail.Folder = filepath.Join(d.o.Out, "tail")
+		if err := os.CopyFS(filepath.Join(d.verdict.Tail.Folder, filepath.Base(folder)), os.DirFS(folder)); err != nil {
+			return nil, fmt.Errorf("copy the exported tail: %w", err)
+		}
+	}
+	d.verdict.Tail.Payments = len(found)
+	return found, nil
+}
