@@ -1,0 +1,122 @@
+package twin
+
+import (
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/internal/topology"
+	"holdfast/internal/twin/api"
+	"holdfast/internal/twin/network"
+)
+
+// apiPort is where the AWS endpoints listen, the port that emulators of AWS are usually found at.
+const apiPort = 4566
+
+// Variables of a task's environment that the twin sets itself.
+const (
+	acquirerVariable = "PAYD_ACQUIRER_URL"
+	exportVariable   = "HOLDFAST_EXPORT_DIR"
+)
+
+// environment is a container's whole environment. Names that only DNS on AWS knows are replaced by addresses, so any
+// program finds its database; durations of the project's own programs are divided by the speed; secrets get values;
+// the AWS variables point at the region's own endpoint.
+func (t *Twin) environment(svc topology.Service, c topology.Container, _ netip.Addr) []string {
+	names := t.substitutions(svc.Region)
+	env := map[string]string{
+		"PATH":                        "/usr/local/bin:/usr/bin:/bin",
+		"AWS_ENDPOINT_URL":            t.regionURL(svc.Region),
+		"AWS_ACCESS_KEY_ID":           api.AccessKeyID,
+		"AWS_SECRET_ACCESS_KEY":       api.SecretAccessKey,
+		"AWS_REGION":                  svc.Region,
+		"AWS_EC2_METADATA_DISABLED":   "true",
+		"AWS_CONFIG_FILE":             "/dev/null",
+		"AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+	}
+	for name, value := range c.Environment {
+		env[name] = t.scaled(name, names.Replace(value))
+	}
+	for name, arn := range c.Secrets {
+		if value, ok := t.secret(arn); ok {
+			env[name] = value
+		}
+	}
+	if _, ok := env[acquirerVariable]; ok && t.opts.AcquirerURL != "" {
+		env[acquirerVariable] = t.opts.AcquirerURL
+	}
+	if _, ok := env[exportVariable]; ok {
+		env[exportVariable] = t.exportDir(t.siteOf(svc.Region))
+	}
+	list := make([]string, 0, len(env))
+	for name, value := range env {
+		list = append(list, name+"="+value)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// substitutions maps every DNS name of the deployment to an address, as seen from a region.
+func (t *Twin) substitutions(region string) *strings.Replacer {
+	type pair struct{ name, address string }
+	var pairs []pair
+	for _, c := range t.topo.DBClusters {
+		for _, name := range []string{c.Endpoint, c.ReaderEndpoint} {
+			if host, _, ok := t.aurora.EndpointAddressFrom(region, name); ok {
+				pairs = append(pairs, pair{name, host})
+			}
+		}
+	}
+	for _, lb := range t.topo.LoadBalancers {
+		pairs = append(pairs, pair{lb.DNSName, t.balancers.Address(lb.ARN).String()})
+	}
+	// A name may be the beginning of another one: the longest goes first.
+	slices.SortFunc(pairs, func(a, b pair) int { return len(b.name) - len(a.name) })
+	var flat []string
+	for _, p := range pairs {
+		if p.name != "" {
+			flat = append(flat, p.name, p.address)
+		}
+	}
+	return strings.NewReplacer(flat...)
+}
+
+// scaled divides a duration in one of the project's own variables by the speed.
+func (t *Twin) scaled(name, value string) string {
+	if !strings.HasPrefix(name, "HOLDFAST_") && !strings.HasPrefix(name, "PAYD_") {
+		return value
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil {
+		return value
+	}
+	return time.Duration(float64(d) / t.opts.Speed).String()
+}
+
+// secret is a secret's value. Every secret of a deployment holds the database's master password so far; an unknown
+// ARN has none.
+func (t *Twin) secret(arn string) (string, bool) {
+	for _, s := range t.topo.Secrets {
+		if s.ARN != "" && strings.HasPrefix(arn, s.ARN) {
+			return t.password, true
+		}
+	}
+	return "", false
+}
+
+// exportDir is where a site's wardens write an exported tail: a file system that outlives their tasks, as on AWS.
+func (t *Twin) exportDir(site string) string { return filepath.Join(t.dir, "export", site) }
+
+// regionURL is the AWS endpoint for callers in a region, "" for callers outside.
+func (t *Twin) regionURL(region string) string {
+	return "http://" + t.apiAddress(region)
+}
+
+func (t *Twin) apiAddress(region string) string {
+	return network.HostPort(t.fabric.Allocate(region, "aws-api"), apiPort)
+}
+
+// Endpoint is the AWS_ENDPOINT_URL for programs outside the regions.
+func (t *Twin) Endpoint() string { return t.regionURL(network.Outside) }
