@@ -8,5 +8,8 @@ warden          = { image = "holdfast:twin" }
 
 tls = { mode = "none" }
 
+# The twin has no firewall to rehearse, and planning its rules takes longer than all the rest.
+waf = { enabled = false }
+
 # Mock providers have no ephemeral types, so nothing is generated; the test file gives a password.
 generate_db_master_password = false
