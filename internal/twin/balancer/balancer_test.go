@@ -582,6 +582,43 @@ func TestLostRegion(t *testing.T) {
 	}
 }
 
+func TestUpgradedConnectionsPassAndEndWithTheRegion(t *testing.T) {
+	r := newRig(t, nil, 1)
+	p := r.program(t, "p", func(w http.ResponseWriter, req *http.Request) {
+		conn, rw, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		_ = rw.Flush()
+		_, _ = io.Copy(conn, rw)
+	})
+	r.Register(appARN, p.ip, p.port)
+	r.await(t, p, "healthy")
+	conn, err := net.Dial("tcp4", network.HostPort(r.Address(lbARN), 8080))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_, _ = io.WriteString(conn, "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	reader := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(reader, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%v %v", resp, err)
+	}
+	_, _ = io.WriteString(conn, "hello")
+	got := make([]byte, 5)
+	if _, err := io.ReadFull(reader, got); err != nil || string(got) != "hello" {
+		t.Fatalf("%q %v", got, err)
+	}
+	r.Stop(region)
+	if _, err := reader.ReadByte(); err == nil {
+		t.Error("an upgraded connection survived its region")
+	}
+}
+
 func TestClientKeepAliveEnds(t *testing.T) {
 	r := newRig(t, func(top *topology.Topology) { top.LoadBalancers[0].ClientKeepAlive = time.Nanosecond }, 1)
 	if resp, _ := r.get(t, "/", ""); !resp.Close {

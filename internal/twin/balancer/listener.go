@@ -53,8 +53,10 @@ type loadBalancer struct {
 
 	// pooled reuses connections to targets, fresh makes a new one for each request.
 	pooled, fresh *http.Transport
-	servers       []*http.Server
-	serving       sync.WaitGroup
+	// cancel ends what the server does not know any more: connections that were upgraded.
+	cancel  context.CancelFunc
+	servers []*http.Server
+	serving sync.WaitGroup
 
 	mu       sync.Mutex
 	conns    map[net.Conn]struct{}
@@ -144,8 +146,10 @@ func (l *loadBalancer) start() error {
 		}
 		sockets = append(sockets, socket)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
 	for i, listener := range l.listeners {
-		server := l.newServer(listener)
+		server := l.newServer(ctx, listener)
 		l.servers = append(l.servers, server)
 		l.serving.Go(func() { l.serve(server, sockets[i], listener.Protocol == "HTTPS") })
 	}
@@ -164,12 +168,13 @@ func (l *loadBalancer) serve(server *http.Server, socket net.Listener, secure bo
 	}
 }
 
-func (l *loadBalancer) newServer(listener topology.Listener) *http.Server {
+func (l *loadBalancer) newServer(ctx context.Context, listener topology.Listener) *http.Server {
 	server := &http.Server{
 		Handler:           l.handler(listener),
 		ReadHeaderTimeout: l.idle,
 		IdleTimeout:       l.idle,
 		MaxHeaderBytes:    headerLimit,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
 			return context.WithValue(ctx, acceptedKey{}, time.Now())
 		},
@@ -221,6 +226,7 @@ func (l *loadBalancer) stop() {
 		_ = server.Close()
 	}
 	l.servers = nil
+	l.cancel()
 	l.serving.Wait()
 	l.mu.Lock()
 	for l.handling > 0 || len(l.conns) > 0 {
