@@ -1,0 +1,134 @@
+// Package render turns a Terraform configuration into a state without AWS: it runs "terraform test" with mock
+// providers and rewrites what that prints into the one form that package topology reads.
+//
+// A configuration can be rendered if it has the file [TestFile] with one run of command apply, whose mock providers
+// take their defaults from one folder each below tests/mocks, and if the ARNs in each of these folders name one
+// region: a state does not say where a resource lives unless its ARN does.
+//
+// Two runs are needed. Mock providers know defaults per type only, so two target groups would share an ARN, and
+// everything else is random. The first run tells which resources there are and in which regions; from that come one
+// override per address with ids and ARNs that depend on the address alone. The second run uses them, so that every
+// reference leads to one resource and nowhere else. Random strings that are left are replaced by ones that depend on
+// where they stand, and secrets are blanked. The result is the same for the same configuration, every time.
+package render
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// TestFile is the test whose state is rendered, relative to the configuration.
+const TestFile = "tests/render.tftest.hcl"
+
+// Options say what to render and with what.
+type Options struct {
+	// Terraform is the command to run; empty means terraform on PATH. It must be version 1.11 or later.
+	Terraform string
+	// PluginDir is a filesystem mirror with the provider hashicorp/aws; empty leaves the choice to Terraform's own
+	// configuration, which is the registry unless somebody says otherwise.
+	PluginDir string
+	// Dir is the root module. It is copied and never written to.
+	Dir string
+	// VarFiles are passed as -var-file, relative to Dir unless absolute.
+	VarFiles []string
+	// Previous is an earlier result. If the resources are still the same ones, one run is enough; it has no other
+	// influence on the result. It may be nil.
+	Previous []byte
+	// Progress, if not nil, is told in a few words what goes on; rendering takes from ten seconds to minutes.
+	Progress func(string)
+}
+
+// Render returns the state of the configuration as JSON, in the form of "terraform show -json". It needs neither
+// credentials nor, with a PluginDir, a network.
+func Render(ctx context.Context, o Options) ([]byte, error) {
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	if _, err := os.Stat(filepath.Join(o.Dir, TestFile)); err != nil {
+		return nil, fmt.Errorf("render %s: %w: without AWS a configuration needs this file, see the project's infra folder", o.Dir, err)
+	}
+	work, err := os.MkdirTemp("", "holdfast-render-")
+	if err != nil {
+		return nil, fmt.Errorf("render %s: %w", o.Dir, err)
+	}
+	defer os.RemoveAll(work)
+	state, err := renderIn(ctx, o, work)
+	if err != nil {
+		return nil, fmt.Errorf("render %s: %w", o.Dir, err)
+	}
+	return state, nil
+}
+
+func renderIn(ctx context.Context, o Options, work string) ([]byte, error) {
+	if err := copyConfiguration(o.Dir, work); err != nil {
+		return nil, err
+	}
+	if err := extendMocks(filepath.Join(work, "tests", "mocks")); err != nil {
+		return nil, err
+	}
+	tf := terraform{command: o.Terraform, dir: work, pluginDir: o.PluginDir, varFiles: absolute(o.Dir, o.VarFiles)}
+	o.Progress("terraform init")
+	if err := tf.init(ctx); err != nil {
+		return nil, err
+	}
+	if o.Previous != nil {
+		if before, err := unmarshalState(o.Previous); err == nil {
+			o.Progress("terraform test, with the ids of the earlier result")
+			state, err := second(ctx, tf, before)
+			if !errors.Is(err, errOtherResources) {
+				return state, err
+			}
+		}
+	}
+	o.Progress("terraform test, to learn which resources there are")
+	first, err := tf.test(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o.Progress("terraform test, with an id for each of them")
+	return second(ctx, tf, first)
+}
+
+// errOtherResources: the resources of the run are not those that the overrides were made for.
+var errOtherResources = errors.New("the configuration made other resources in the second run than in the first")
+
+// second runs with overrides made from the resources of an earlier run, and finishes the state.
+func second(ctx context.Context, tf terraform, first *state) ([]byte, error) {
+	wanted, err := overrides(first)
+	if err != nil {
+		return nil, err
+	}
+	if err := tf.override(wanted); err != nil {
+		return nil, err
+	}
+	result, err := tf.test(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !sameResources(first, result) {
+		return nil, errOtherResources
+	}
+	if err := verify(result, wanted); err != nil {
+		return nil, err
+	}
+	redact(result)
+	settle(result, first, wanted)
+	return result.marshal()
+}
+
+func absolute(dir string, files []string) []string {
+	all := make([]string, len(files))
+	for i, f := range files {
+		if !filepath.IsAbs(f) {
+			f = filepath.Join(dir, f)
+		}
+		if abs, err := filepath.Abs(f); err == nil {
+			f = abs
+		}
+		all[i] = f
+	}
+	return all
+}
