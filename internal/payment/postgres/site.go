@@ -1,0 +1,298 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"holdfast/internal/fence"
+	"holdfast/internal/payment"
+)
+
+// Role is what the site's database is good for right now.
+type Role string
+
+// The roles.
+const (
+	// Active: the writer endpoint leads to a writer, its schema is ready and it has a valid lease.
+	Active Role = "active"
+	// Fenced: there is a writer, but it holds no valid lease, or its schema is not ready.
+	Fenced Role = "fenced"
+	// Standby: there is no writer here, and the reader follows another site.
+	Standby Role = "standby"
+	// Down: neither endpoint answers.
+	Down Role = "down"
+)
+
+// Status is what the last look at the site's databases found.
+type Status struct {
+	Role Role
+	// Readable says that payments can be read here.
+	Readable bool
+	// ServerStarted is when the writer was started, zero if there is none: another value is another server.
+	ServerStarted time.Time
+	// Remaining is what was left of the write lease.
+	Remaining time.Duration
+	// SchemaVersion is the version of the schema "payd" that reads go to, 0 if it is missing.
+	SchemaVersion int64
+	// Err says why the role is not Active.
+	Err error
+}
+
+// SiteOptions are a site's endpoints and settings; zero settings get defaults.
+type SiteOptions struct {
+	// Writer and Reader are connection strings.
+	Writer, Reader string
+	// MaxConnections bounds each of the two pools (16).
+	MaxConnections int
+	// ConnectTimeout bounds one attempt to connect (2 s).
+	ConnectTimeout time.Duration
+	// ProbeEvery is the time between two looks (500 ms).
+	ProbeEvery time.Duration
+	Logger     *slog.Logger
+}
+
+// Site is one site's databases: the writer endpoint, which may refuse connections while the site is a standby, and
+// the reader endpoint. Connections whose server turned into a reader, was stopped or does not answer are dropped, so that the
+// pools find the writer again when it moves.
+type Site struct {
+	options        SiteOptions
+	writer, reader *pgxpool.Pool
+	// Probes have connections of their own, so that full pools don't look like a dead database.
+	writerProbe, readerProbe *pgxpool.Pool
+	status                   atomic.Pointer[Status]
+	changed                  sync.Mutex
+	watchers                 []func(Status)
+}
+
+// OpenSite prepares the pools; it connects to nothing. Call [Site.Watch] to keep the status up to date.
+func OpenSite(o SiteOptions) (*Site, error) {
+	if o.MaxConnections <= 0 {
+		o.MaxConnections = 16
+	}
+	if o.ConnectTimeout <= 0 {
+		o.ConnectTimeout = 2 * time.Second
+	}
+	if o.ProbeEvery <= 0 {
+		o.ProbeEvery = 500 * time.Millisecond
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	s := &Site{options: o}
+	s.status.Store(&Status{Role: Down, Err: errors.New("the databases have not been looked at yet")})
+	for _, p := range []struct {
+		into   **pgxpool.Pool
+		dsn    string
+		size   int
+		writes bool
+	}{
+		{&s.writer, o.Writer, o.MaxConnections, true}, {&s.writerProbe, o.Writer, 1, false},
+		{&s.reader, o.Reader, o.MaxConnections, false}, {&s.readerProbe, o.Reader, 1, false},
+	} {
+		pool, err := o.pool(p.dsn, p.size, p.writes)
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
+		*p.into = pool
+	}
+	return s, nil
+}
+
+func (o SiteOptions) pool(dsn string, size int, writes bool) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("database settings: %w", err) // pgx leaves the password out
+	}
+	config.MaxConns = int32(size)
+	config.MinConns = 0
+	config.MaxConnIdleTime = time.Minute
+	config.MaxConnLifetime = 30 * time.Minute
+	config.MaxConnLifetimeJitter = 5 * time.Minute
+	config.ConnConfig.ConnectTimeout = o.ConnectTimeout
+	config.ConnConfig.RuntimeParams["application_name"] = "payd"
+	// A forgotten transaction must not hold up a hand-over.
+	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
+	if writes {
+		config.ConnConfig.RuntimeParams["default_transaction_isolation"] = "read committed"
+		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
+	}
+	return pgxpool.NewWithConfig(context.Background(), config)
+}
+
+// Close closes all connections. It waits for those in use.
+func (s *Site) Close() {
+	for _, p := range []*pgxpool.Pool{s.writer, s.writerProbe, s.reader, s.readerProbe} {
+		if p != nil {
+			p.Close()
+		}
+	}
+}
+
+// Writer is the pool of the writer endpoint, for migrations.
+func (s *Site) Writer() *pgxpool.Pool { return s.writer }
+
+// Status is what the last look found.
+func (s *Site) Status() Status { return *s.status.Load() }
+
+// OnStatus registers a function that is called after every look. Register before [Site.Watch].
+func (s *Site) OnStatus(f func(Status)) {
+	s.changed.Lock()
+	defer s.changed.Unlock()
+	s.watchers = append(s.watchers, f)
+}
+
+// Watch looks at the databases again and again until ctx ends.
+func (s *Site) Watch(ctx context.Context) {
+	tick := time.NewTicker(s.options.ProbeEvery)
+	defer tick.Stop()
+	for {
+		s.Look(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Look looks at the databases once.
+func (s *Site) Look(ctx context.Context) Status {
+	ctx, cancel := context.WithTimeout(ctx, s.options.ConnectTimeout)
+	defer cancel()
+	var writer, reader probe
+	var both sync.WaitGroup
+	both.Go(func() { writer = look(ctx, s.writerProbe) })
+	both.Go(func() { reader = look(ctx, s.readerProbe) })
+	both.Wait()
+	next := judge(writer, reader)
+	before := s.status.Swap(&next)
+	if before.Role != next.Role || !before.ServerStarted.Equal(next.ServerStarted) {
+		s.options.Logger.Info("the site's database changed", "role", next.Role, "was", before.Role, "because", next.Err)
+		// Idle connections lead to where the writer was; those in use find out by themselves.
+		s.writer.Reset()
+		s.reader.Reset()
+	}
+	s.changed.Lock()
+	defer s.changed.Unlock()
+	for _, f := range s.watchers {
+		f(next)
+	}
+	return next
+}
+
+// probe is what one endpoint says.
+type probe struct {
+	err       error
+	recovery  bool
+	started   time.Time
+	remaining time.Duration
+	version   int64
+}
+
+// look asks an endpoint. Missing schemas are not an error: the version is 0 then, and the lease void.
+func look(ctx context.Context, pool *pgxpool.Pool) (p probe) {
+	var remainingMS int64
+	p.err = pool.QueryRow(ctx, `SELECT pg_is_in_recovery(), pg_postmaster_start_time(), holdfast.remaining_lease_ms(),
+		(SELECT coalesce(max(version_id), 0) FROM `+versionTable+` WHERE is_applied)`).Scan(&p.recovery, &p.started, &remainingMS, &p.version)
+	var pgErr *pgconn.PgError
+	if errors.As(p.err, &pgErr) && (pgErr.Code == "42P01" || pgErr.Code == "3F000" || pgErr.Code == "42883") {
+		p.version, remainingMS = 0, 0
+		p.err = pool.QueryRow(ctx, "SELECT pg_is_in_recovery(), pg_postmaster_start_time()").Scan(&p.recovery, &p.started)
+	}
+	if p.err != nil {
+		pool.Reset()
+	}
+	p.remaining = time.Duration(remainingMS) * time.Millisecond
+	return p
+}
+
+// judge derives the status from what the two endpoints say.
+func judge(writer, reader probe) Status {
+	st := Status{}
+	if reader.err == nil {
+		st.SchemaVersion = reader.version
+	}
+	switch {
+	case writer.err == nil && !writer.recovery:
+		st.ServerStarted, st.Remaining, st.SchemaVersion = writer.started, writer.remaining, writer.version
+		st.Role = Active
+		switch {
+		case writer.version < SchemaVersion:
+			st.Role, st.Err = Fenced, fmt.Errorf("the schema is at version %d, this program needs %d", writer.version, SchemaVersion)
+		case writer.remaining <= 0:
+			st.Role, st.Err = Fenced, payment.ErrNoLease
+		}
+	case reader.err == nil && reader.recovery:
+		st.Role, st.Err = Standby, payment.ErrStandby
+	default:
+		st.Role, st.Err = Down, fmt.Errorf("%w: writer endpoint: %w; reader endpoint: %w", payment.ErrUnavailable, orReader(writer), orReader(reader))
+	}
+	st.Readable = st.SchemaVersion >= SchemaVersion && (st.Role == Active || st.Role == Fenced || reader.err == nil)
+	return st
+}
+
+var errIsReader = errors.New("a server that takes no writes answers")
+var errIsWriter = errors.New("answers")
+
+func orReader(p probe) error {
+	switch {
+	case p.err != nil:
+		return p.err
+	case p.recovery:
+		return errIsReader
+	}
+	return errIsWriter
+}
+
+// explain turns what the driver says into the domain's errors.
+func (s *Site) explain(err error) error {
+	var pgErr *pgconn.PgError
+	var connectErr *pgconn.ConnectError
+	switch {
+	case fence.IsRefused(err):
+		return fmt.Errorf("%w: %w", payment.ErrNoLease, err)
+	case errors.As(err, &pgErr) && pgErr.Code == "25006":
+		return fmt.Errorf("%w: %w", payment.ErrStandby, err)
+	case s.Status().Role == Standby && errors.As(err, &connectErr):
+		return fmt.Errorf("%w: %w", payment.ErrStandby, err)
+	case errors.As(err, &pgErr) && pgErr.Code[:2] == "23":
+		return err // our own mistake, not the database's
+	}
+	return fmt.Errorf("%w: %w", payment.ErrUnavailable, err)
+}
+
+// lost reports whether the error is about the connection or the server, not about the statement.
+func (s *Site) lost(err error) bool {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) {
+		return !errors.Is(err, pgx.ErrNoRows)
+	}
+	switch pgErr.Code[:2] {
+	case "08", "25", "53", "57", "58":
+		return true
+	}
+	return false
+}
+
+// discard closes a connection after an error that says that the server is not what it was, or that leaves a
+// transaction open; and the idle ones, which lead to the same server.
+func (s *Site) discard(conn *pgxpool.Conn, err error) {
+	if conn.Conn().PgConn().TxStatus() != 'I' || s.lost(err) {
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		_ = conn.Conn().Close(ctx) // the error that led here is what counts
+	}
+	if s.lost(err) {
+		s.writer.Reset()
+	}
+}

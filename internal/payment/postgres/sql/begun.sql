@@ -1,0 +1,5 @@
+-- $1 merchant, $2 key, $3 fingerprint. What is recorded under the key.
+SELECT k.fingerprint = $3, k.payment_id, coalesce(k.response_status, 0), coalesce(k.response_body, ''), p.created_at
+FROM payd.idempotency_keys AS k
+JOIN payd.payments AS p ON p.id = k.payment_id
+WHERE k.merchant = $1 AND k.key = $2
