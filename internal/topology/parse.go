@@ -24,6 +24,10 @@ func Parse(state []byte) (Topology, error) {
 	if err != nil {
 		return Topology{}, err
 	}
+	return parse(resources, outputs)
+}
+
+func parse(resources []*tfjson.StateResource, outputs map[string]*tfjson.StateOutput) (Topology, error) {
 	p := &parser{byType: map[string][]*resource{}}
 	for _, r := range resources {
 		if r.Mode == tfjson.ManagedResourceMode || r.Type == "aws_route53_zone" {

@@ -1,0 +1,53 @@
+# Everything that a person or a CI needs. "make help" lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+GO ?= go
+# What setup builds stands here and is found first.
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X main.version=$(VERSION)
+
+.PHONY: help setup build demo test lint fmt clean topology simulate test-moto
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## find or install what is missing: PostgreSQL, Terraform, the AWS provider
+	@scripts/setup.sh
+
+build: ## bin/holdfast and bin/payd
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/holdfast ./cmd/payd
+
+demo: ## set up, build, and lose a region: a drill at ten times the speed, with its verdict
+	@scripts/setup.sh postgresql
+	@$(MAKE) build
+	bin/holdfast drill --speed 10
+
+test: ## everything: unit, simulation, twin, terraform, lint (STAGES="unit lint" runs some)
+	@scripts/test.sh $(STAGES)
+
+simulate: ## the failover protocol against its faults for longer (SIMULATE_FLAGS are passed to go test)
+	$(GO) test -count=1 -timeout 30m -v ./internal/failover/simulation/... $(SIMULATE_FLAGS)
+
+test-moto: ## the Terraform against moto_server, which must be installed (pip install 'moto[server]')
+	@scripts/test-moto.sh
+
+lint: ## gofumpt, vet, staticcheck, shellcheck and tflint where installed, terraform fmt
+	@scripts/lint.sh
+
+fmt: ## format Go and Terraform
+	$(GO) tool gofumpt -w $$(git ls-files '*.go')
+	scripts/terraform fmt -recursive infra
+
+topology: ## render infra/ into the embedded default topology, without AWS
+	@scripts/setup.sh terraform
+	$(GO) run ./internal/topology/render/cmd -terraform scripts/terraform
+
+clean: ## remove what was built, and with it the tools that setup built
+	rm -rf bin .tools drill-results infra/.terraform

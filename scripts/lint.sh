@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# All linters; every one runs before the first failure ends the script.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/lib.sh
+. "$root/scripts/lib.sh"
+cd "$root"
+
+failed=0
+check() { # NAME COMMAND...
+	local name=$1 started=$SECONDS
+	shift
+	if "$@"; then
+		say "  ok   $name ($((SECONDS - started)) s)"
+	else
+		say "  FAIL $name"
+		failed=1
+	fi
+}
+
+formatted() {
+	local unformatted
+	unformatted=$(git ls-files '*.go' | xargs go tool gofumpt -l)
+	[ -z "$unformatted" ] || { say "not formatted, run 'make fmt':"; say "$unformatted"; return 1; }
+}
+
+scripts() { git ls-files '*.sh' .ci/run scripts/terraform | xargs shellcheck; }
+
+check gofumpt formatted
+check vet go vet ./...
+check staticcheck go tool staticcheck ./...
+if command -v shellcheck >/dev/null; then check shellcheck scripts; else say "  --   shellcheck is not installed"; fi
+if terraform_find >/dev/null; then check "terraform fmt" scripts/terraform fmt -check -recursive infra; else say "  --   terraform is not there: make setup"; fi
+if command -v tflint >/dev/null; then check tflint tflint --recursive --chdir=infra; else say "  --   tflint is not installed"; fi
+exit "$failed"

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Runs the test stages in order, the quick ones first, and prints how long each took. With names it runs only these.
+set -uo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/lib.sh
+. "$root/scripts/lib.sh"
+cd "$root" || exit 1
+
+module=$(go list -m)
+# The packages that start servers and whole twins run one at a time, since they measure time; the rest run together.
+heavy="^$module/(cmd|internal/(twin|drill|warden|cli))(/|$)"
+simulation="^$module/internal/failover/simulation(/|$)"
+renderer="^$module/internal/topology/render(/|$)"
+
+packages() { go list ./... | grep -E "$1"; }
+others() { go list ./... | grep -vE "$heavy|$simulation|$renderer"; }
+
+stage_unit() {
+	# shellcheck disable=SC2046
+	go test -timeout 5m $(others)
+}
+
+stage_simulation() {
+	# shellcheck disable=SC2046
+	go test -timeout 5m $(packages "$simulation")
+}
+
+stage_twin() {
+	make build &&
+		# shellcheck disable=SC2046
+		go test -p 1 -timeout 10m $(packages "$heavy")
+}
+
+stage_terraform() {
+	scripts/terraform -chdir=infra init -backend=false -no-color >/dev/null &&
+		scripts/terraform -chdir=infra validate -no-color &&
+		scripts/terraform -chdir=infra test -no-color -var-file=tests/twin.tfvars &&
+		# shellcheck disable=SC2046
+		go test -timeout 5m $(packages "$renderer")
+}
+
+stage_lint() { scripts/lint.sh; }
+
+[ $# -gt 0 ] || set -- unit simulation twin terraform lint
+scripts/setup.sh || exit 1
+# What setup provides must not be skipped quietly.
+export HOLDFAST_REQUIRE_TOOLS=1
+
+report=() failed=0 all=$SECONDS
+for stage in "$@"; do
+	declare -F "stage_$stage" >/dev/null || die "test: unknown stage '$stage': unit, simulation, twin, terraform or lint"
+	say "== $stage"
+	started=$SECONDS
+	if "stage_$stage"; then result=ok; else result=FAILED failed=1; fi
+	report+=("$(printf '%-11s %-6s %4d s' "$stage" "$result" $((SECONDS - started)))")
+done
+say "=="
+printf '%s\n' "${report[@]}" "$(printf '%-11s %-6s %4d s' all "$([ $failed = 0 ] && echo ok || echo FAILED)" $((SECONDS - all)))" >&2
+exit "$failed"
