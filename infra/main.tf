@@ -226,3 +226,27 @@ module "monitoring_dr" {
   warden_target_group_arn = module.warden_dr.target_group_arn
   term_table_name         = local.term_table
 }
+
+module "account_security_primary" {
+  source    = "./modules/account_security"
+  providers = { aws = aws.primary }
+
+  site       = "primary"
+  suffix     = local.suffix
+  account_id = local.account_id
+  guardduty  = var.account_security.guardduty
+  config     = var.account_security.config
+  protected  = local.protected
+}
+
+module "account_security_dr" {
+  source    = "./modules/account_security"
+  providers = { aws = aws.dr }
+
+  site       = "dr"
+  suffix     = local.suffix
+  account_id = local.account_id
+  guardduty  = var.account_security.guardduty
+  config     = var.account_security.config
+  protected  = local.protected
+}

@@ -106,3 +106,31 @@ resource "aws_wafv2_web_acl_association" "this" {
   resource_arn = aws_lb.this.arn
   web_acl_arn  = aws_wafv2_web_acl.this[0].arn
 }
+
+# WAF writes only to groups whose name begins like this.
+resource "aws_cloudwatch_log_group" "waf" {
+  count = var.waf.enabled ? 1 : 0
+
+  name              = "aws-waf-logs-payment-${var.site}-${var.suffix}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+}
+
+resource "aws_wafv2_web_acl_logging_configuration" "this" {
+  count = var.waf.enabled ? 1 : 0
+
+  resource_arn            = aws_wafv2_web_acl.this[0].arn
+  log_destination_configs = [aws_cloudwatch_log_group.waf[0].arn]
+
+  redacted_fields {
+    single_header {
+      name = "authorization"
+    }
+  }
+
+  redacted_fields {
+    single_header {
+      name = "idempotency-key"
+    }
+  }
+}

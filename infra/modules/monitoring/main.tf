@@ -124,3 +124,29 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   alarm_actions       = [aws_sns_topic.alarms.arn]
   ok_actions          = [aws_sns_topic.alarms.arn]
 }
+
+# One task or one instance that fails is repaired by its service. Two layers failing at once is what a region in
+# trouble looks like.
+resource "aws_cloudwatch_composite_alarm" "region_impaired" {
+  alarm_name        = "region-impaired-${var.site}-${var.suffix}"
+  alarm_description = "At least two of tasks, wardens and database of site ${var.site} fail at the same time."
+
+  alarm_rule = join(" OR ", [
+    for pair in [["ecs-healthy-hosts", "warden-healthy-hosts"], ["ecs-healthy-hosts", "aurora-engine"], ["warden-healthy-hosts", "aurora-engine"]] :
+    "(ALARM(\"${aws_cloudwatch_metric_alarm.this[pair[0]].alarm_name}\") AND ALARM(\"${aws_cloudwatch_metric_alarm.this[pair[1]].alarm_name}\"))"
+  ])
+
+  alarm_actions = [aws_sns_topic.alarms.arn]
+  ok_actions    = [aws_sns_topic.alarms.arn]
+}
+
+# What Aurora itself reports about a failover, in words.
+resource "aws_db_event_subscription" "cluster" {
+  name             = "payment-${var.site}-${var.suffix}"
+  sns_topic        = aws_sns_topic.alarms.arn
+  source_type      = "db-cluster"
+  source_ids       = [var.db_cluster_identifier]
+  event_categories = ["failover", "failure", "global-failover", "maintenance", "notification"]
+
+  depends_on = [aws_sns_topic_policy.alarms]
+}
