@@ -1,7 +1,6 @@
 package ecs
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -52,7 +51,7 @@ type Options struct {
 	// Images maps an image, with or without its tag or digest, to a program.
 	Images map[string]Image
 	// Environment builds a container's whole environment (secrets, substituted names, scaled durations);
-	// HOLDFAST_TASK_ADDRESS and the ECS variables are added. Nil is the container's own environment as it is.
+	// HOLDFAST_TASK_ADDRESS is added. Nil is the container's own environment as it is.
 	Environment func(svc topology.Service, c topology.Container, address netip.Addr) []string
 	Registrar   Registrar
 	// TargetHealth gives the state ("healthy", "unhealthy", …) and reason of a target; with it the scheduler replaces
@@ -60,7 +59,7 @@ type Options struct {
 	TargetHealth func(targetGroupARN string, ip netip.Addr, port int) (state, reason string)
 	// Speed divides stop time-outs, grace periods and back-off; 0 means 1.
 	Speed float64
-	// LogDir gets one folder per task; empty is the supervisor's choice.
+	// LogDir gets a folder per task with a log per container; empty keeps the log in the task's working directory.
 	LogDir string
 	// Events is told of every service event and every task change. It must not block.
 	Events func(Event)
@@ -163,60 +162,3 @@ type Update struct {
 	TaskDefinition     string
 	ForceNewDeployment bool
 }
-
-// Scheduler runs the services of all regions.
-type Scheduler struct{ opts Options }
-
-// New checks that every service has its task definition and every image its program.
-func New(opts Options) (*Scheduler, error) { return &Scheduler{opts: opts}, nil }
-
-// Start starts the services of a region. It returns when their first tasks are started, not when they are healthy.
-func (s *Scheduler) Start(ctx context.Context, region string) error { return nil }
-
-// LoseRegion kills every task of a region at once and switches its scheduler off.
-func (s *Scheduler) LoseRegion(region string) {}
-
-// ReturnRegion starts the services of a lost region again, at their desired counts.
-func (s *Scheduler) ReturnRegion(ctx context.Context, region string) error { return nil }
-
-// Stop stops every task in order (drain, SIGTERM, SIGKILL) and all schedulers. When ctx ends first it kills.
-func (s *Scheduler) Stop(ctx context.Context) {}
-
-// Clusters lists the clusters of a region.
-func (s *Scheduler) Clusters(region string) []topology.ECSCluster { return nil }
-
-// Services lists the services of a cluster, named by name or ARN.
-func (s *Scheduler) Services(region, cluster string) ([]Service, error) { return nil, nil }
-
-// Tasks lists the tasks of a cluster, stopped ones of the last hour too; service filters by name or ARN unless empty.
-func (s *Scheduler) Tasks(region, cluster, service string) ([]Task, error) { return nil, nil }
-
-// TaskDefinitions lists the task definitions of a region.
-func (s *Scheduler) TaskDefinitions(region string) []topology.TaskDefinition { return nil }
-
-// RegisterTaskDefinition adds a revision of a family and returns it with its revision and ARN.
-func (s *Scheduler) RegisterTaskDefinition(td topology.TaskDefinition) (topology.TaskDefinition, error) {
-	return td, nil
-}
-
-// UpdateService changes a service and returns its view afterwards.
-func (s *Scheduler) UpdateService(ctx context.Context, region, cluster, service string, u Update) (Service, error) {
-	return Service{}, nil
-}
-
-// StopTask stops a task; its service starts another one.
-func (s *Scheduler) StopTask(ctx context.Context, region, cluster, taskID, reason string) (Task, error) {
-	return Task{}, nil
-}
-
-// FreezeService stops every task of a service (SIGSTOP); ThawService lets them go on.
-func (s *Scheduler) FreezeService(region, service string) error { return nil }
-
-// ThawService is the end of FreezeService.
-func (s *Scheduler) ThawService(region, service string) error { return nil }
-
-// FreezeRegion freezes every task of a region and its scheduler.
-func (s *Scheduler) FreezeRegion(region string) error { return nil }
-
-// ThawRegion is the end of FreezeRegion.
-func (s *Scheduler) ThawRegion(region string) error { return nil }
