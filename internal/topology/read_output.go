@@ -119,6 +119,10 @@ func (p *parser) checkSite(s Site, o object, global string, standby bool) {
 			continue
 		}
 		c.Secondary = standby
+		if standby {
+			// A secondary is a physical copy: its database and its user are the writer's, whatever its own attributes say.
+			c.DatabaseName, c.MasterUsername = o.text("db_name"), o.text("db_user")
+		}
 		if c.GlobalClusterIdentifier == "" || c.GlobalClusterIdentifier != global {
 			o.problem("db_cluster_identifier", "is no member of the global cluster", "set global_cluster_identifier of the aws_rds_cluster to the output's global_cluster")
 		}
