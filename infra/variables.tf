@@ -184,9 +184,10 @@ variable "engine_version" {
   validation {
     # The smallest minors of which Aurora makes global databases (AWS: "Supported Regions and DB engines for Aurora
     # global databases"); later majors all can.
-    condition = !can(regex("^[0-9]+\\.[0-9]+$", var.engine_version)) || (
+    condition = try(
       tonumber(split(".", var.engine_version)[0]) > 17 ||
-      tonumber(split(".", var.engine_version)[1]) >= lookup({ "14" = 3, "15" = 2, "16" = 1, "17" = 4 }, split(".", var.engine_version)[0], 1000)
+      tonumber(split(".", var.engine_version)[1]) >= lookup({ "14" = 3, "15" = 2, "16" = 1, "17" = 4 }, split(".", var.engine_version)[0], 1000),
+      true, # a malformed version is reported by the rule above
     )
     error_message = "This engine_version cannot be a global database with managed failover. Use 14.3, 15.2, 16.1, 17.4 or newer of one of these."
   }
