@@ -9,29 +9,27 @@ import (
 	"holdfast/internal/drill/verdict"
 )
 
-// keptSQL finds payments whose money is booked: the payment's row and entries that balance. $1 are payment ids.
+// keptSQL finds payments whose money is booked: the payment is approved and has entries that add up to zero. $1 are
+// payment ids.
 const keptSQL = `
-	SELECT p.id::text FROM payments AS p
-	WHERE p.id = ANY ($1::text[]::uuid[]) AND p.status = 'captured'
-	  AND EXISTS (SELECT FROM ledger_entries AS e WHERE e.payment_id = p.id)
-	  AND (SELECT sum(CASE e.direction WHEN 'debit' THEN e.amount ELSE -e.amount END) FROM ledger_entries AS e WHERE e.payment_id = p.id) = 0`
+	SELECT p.id FROM payd.payments AS p
+	WHERE p.id = ANY ($1::text[]) AND p.status = 'approved'
+	  AND (SELECT count(*) >= 2 AND sum(e.amount) = 0 FROM payd.ledger_entries AS e WHERE e.payment_id = p.id)`
 
 // keptByKeySQL is the same for payments that are known by merchant ($1) and idempotency key ($2).
 const keptByKeySQL = `
-	SELECT p.merchant, p.idempotency_key FROM payments AS p
-	JOIN unnest($1::text[], $2::text[]) AS k(merchant, idempotency_key) USING (merchant, idempotency_key)
-	WHERE p.status = 'captured' AND EXISTS (SELECT FROM ledger_entries AS e WHERE e.payment_id = p.id)`
+	SELECT p.merchant, p.idempotency_key FROM payd.payments AS p
+	JOIN unnest($1::text[], $2::text[]) AS k (merchant, idempotency_key) USING (merchant, idempotency_key)
+	WHERE p.status = 'approved'
+	  AND (SELECT count(*) >= 2 AND sum(e.amount) = 0 FROM payd.ledger_entries AS e WHERE e.payment_id = p.id)`
 
-// ledgerSQL adds all entries up, per currency.
-const ledgerSQL = `
-	SELECT currency::text, sum(CASE direction WHEN 'debit' THEN amount ELSE -amount END)::bigint, count(*)
-	FROM ledger_entries GROUP BY currency`
+// ledgerSQL adds all entries up, per currency; debits are positive.
+const ledgerSQL = "SELECT currency, sum(amount)::bigint, count(*) FROM payd.ledger_entries GROUP BY currency"
 
 // unbalancedSQL counts payments whose own entries do not balance, which the sums per currency could hide.
 const unbalancedSQL = `
 	SELECT count(*) FROM (
-		SELECT FROM ledger_entries GROUP BY payment_id, currency
-		HAVING sum(CASE direction WHEN 'debit' THEN amount ELSE -amount END) <> 0
+		SELECT FROM payd.ledger_entries GROUP BY payment_id, currency HAVING sum(amount) <> 0
 	) AS unbalanced`
 
 // postgresBooks reads payd's tables.

@@ -88,8 +88,9 @@ func poll(ctx context.Context, every time.Duration, check func(context.Context) 
 	}
 }
 
-// checkLimit bounds one look at a condition.
-const checkLimit = 5 * time.Second
+// checkLimit bounds one look at a condition. A lost region's endpoints do not answer at all, so a look at the term
+// record may have to give up on one replica before it asks the other.
+const checkLimit = 20 * time.Second
 
 func checkOnce(ctx context.Context, check func(context.Context) (bool, string, error)) (bool, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkLimit)

@@ -164,19 +164,15 @@ func (d *drill) switchBack(ctx context.Context) error {
 		return fmt.Errorf("count before the switch back: %w", err)
 	}
 	asked := time.Now()
-	err := poll(ctx, 10*pollEvery, func(ctx context.Context) (bool, string, error) {
-		err := d.twin.RequestSwitchover(ctx, d.first)
-		return err == nil, "the switchover was not accepted", err
-	})
-	if err != nil {
+	d.event("drill", d.first, "a switchover is requested")
+	if err := d.requestSwitchover(ctx); err != nil {
 		return err
 	}
-	d.event("drill", d.first, "a switchover is requested")
 	if err := poll(ctx, pollEvery, d.active(d.first)); err != nil {
 		return err
 	}
 	served := time.Since(d.began)
-	err = poll(ctx, pollEvery, func(context.Context) (bool, string, error) {
+	err := poll(ctx, pollEvery, func(context.Context) (bool, string, error) {
 		for _, ack := range slices.Backward(d.fleet.Acknowledgements(0)) {
 			if ack.AttemptBegan >= served && d.home[ack.Address] {
 				return true, "", nil
@@ -194,6 +190,24 @@ func (d *drill) switchBack(ctx context.Context) error {
 	downtime := round(d.largestGap(asked, time.Now()).Seconds())
 	d.verdict.SwitchBack.DowntimeSeconds = &downtime
 	return nil
+}
+
+// retrySwitchover is the pause after a switchover that was turned down, because the site was not ready yet.
+const retrySwitchover = 500 * time.Millisecond
+
+// requestSwitchover asks until it is not turned down. One request may wait until the site serves, so it is bounded by
+// the phase alone.
+func (d *drill) requestSwitchover(ctx context.Context) error {
+	for {
+		err := d.twin.RequestSwitchover(ctx, d.first)
+		if err == nil {
+			return nil
+		}
+		d.event("drill", d.first, "the switchover was turned down: "+err.Error())
+		if rest(ctx, retrySwitchover) != nil {
+			return fmt.Errorf("the switchover was not accepted: %w", err)
+		}
+	}
 }
 
 // largestGap is the longest time without an acknowledged payment in a window. The time from the last one to the

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -40,11 +41,13 @@ type request struct {
 	PaymentMethod     string `json:"payment_method"`
 }
 
-// answer is what the merchant reads of an answer, good or bad.
+// answer is what the merchant reads of an answer: a payment's id and status, or a problem's title and detail. A
+// problem's status is a number, so it is read as it comes.
 type answer struct {
-	ID     string `json:"id"`
-	Status string `json:"status"`
-	Error  any    `json:"error"`
+	ID     string          `json:"id"`
+	Status json.RawMessage `json:"status"`
+	Title  string          `json:"title"`
+	Detail string          `json:"detail"`
 }
 
 // result is what one attempt came to.
@@ -75,6 +78,9 @@ func (c *client) pay(ctx context.Context, p Payment) result {
 	if err != nil {
 		return result{outcome: Refused, address: address, problem: err.Error()}
 	}
+	// Without GetBody the transport can't send the request again by itself, which it would do for one with an
+	// Idempotency-Key whose connection broke: every attempt has to be on the record.
+	q.GetBody = nil
 	q.Header.Set("Content-Type", "application/json")
 	q.Header.Set("Idempotency-Key", p.Key)
 	transport := c.connect(address)
@@ -141,14 +147,14 @@ func (c *client) close() {
 func classify(status int, body []byte) result {
 	var a answer
 	_ = json.Unmarshal(body, &a) // an answer that is not JSON has no id and no status, which is judged below
-	r := result{outcome: Pending, status: status, paymentID: a.ID, problem: describe(a)}
+	var said string
+	_ = json.Unmarshal(a.Status, &said)
+	r := result{outcome: Pending, status: status, paymentID: a.ID, problem: describe(a, said, body)}
 	switch {
-	case a.Status == "declined" && (status == http.StatusPaymentRequired || status/100 == 2):
+	case said == "declined" && (status == http.StatusPaymentRequired || status/100 == 2), status == http.StatusPaymentRequired:
 		r.outcome = Declined
-	case (status == http.StatusOK || status == http.StatusCreated) && a.ID != "" && succeeded(a.Status):
+	case (status == http.StatusOK || status == http.StatusCreated) && a.ID != "" && succeeded(said):
 		r.outcome, r.problem = Acknowledged, ""
-	case status == http.StatusPaymentRequired:
-		r.outcome = Declined
 	case status == http.StatusRequestTimeout, status == http.StatusConflict, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
 		// 409 says that another attempt with the same key is under way.
 	case status/100 == 4:
@@ -159,18 +165,21 @@ func classify(status int, body []byte) result {
 
 func succeeded(status string) bool {
 	switch status {
-	case "captured", "succeeded", "approved", "completed", "paid":
+	case "approved", "captured", "succeeded", "completed", "paid":
 		return true
 	}
 	return false
 }
 
-func describe(a answer) string {
-	if a.Error != nil {
-		text, _ := json.Marshal(a.Error)
-		return string(text)
+// maxProblem bounds what is kept of an answer that was no success, in bytes.
+const maxProblem = 200
+
+func describe(a answer, said string, body []byte) string {
+	text := strings.TrimSpace(strings.Join([]string{a.Title, a.Detail, said}, " "))
+	if text == "" {
+		text = strings.ToValidUTF8(string(body), "")
 	}
-	return a.Status
+	return text[:min(len(text), maxProblem)]
 }
 
 func retryAfter(header string) time.Duration {

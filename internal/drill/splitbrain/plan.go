@@ -3,6 +3,7 @@ package splitbrain
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -11,8 +12,11 @@ import (
 // maxTables bounds the tables that are attacked in one round.
 const maxTables = 6
 
-// plan makes one writing statement per protected table: a copy of a row that is there, under new keys. Where a key
-// can't be renewed by itself (it refers to another table) the row is updated to what it was.
+// maxCopied bounds the rows of one copy.
+const maxCopied = 50
+
+// plan makes one writing statement per protected table: a copy of rows that are there, under new keys. Where a key
+// can't be renewed (all of it refers to another table) a row is updated to what it was.
 func plan(ctx context.Context, conn *pgx.Conn) (statements []string, recovering bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
@@ -34,40 +38,53 @@ func plan(ctx context.Context, conn *pgx.Conn) (statements []string, recovering 
 	return statements, recovering, nil
 }
 
+// table is one protected table. All names are quoted as SQL wants them.
 type table struct {
 	name    string
 	columns []tableColumn
+	// keys are the unique indexes, as places in columns.
+	keys [][]int
 }
 
 type tableColumn struct {
 	name, typ string
-	// unique: part of a unique index; reference: part of a foreign key; generated: the server fills it in.
-	unique, reference, generated bool
+	// reference: part of a foreign key; generated: the server fills it in.
+	reference, generated bool
 }
 
-// describe reads the protected tables' columns from the catalogue.
+// describe reads the protected tables' columns and keys from the catalogue.
 func describe(ctx context.Context, conn *pgx.Conn) ([]table, error) {
 	rows, err := conn.Query(ctx, `
 		SELECT p.relation::text, quote_ident(a.attname), format_type(a.atttypid, NULL),
-			EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = p.relation AND i.indisunique AND a.attnum = ANY (i.indkey::int2[])),
 			EXISTS (SELECT FROM pg_constraint AS c WHERE c.conrelid = p.relation AND c.contype = 'f' AND a.attnum = ANY (c.conkey)),
-			a.attgenerated <> '' OR a.attidentity <> ''
-				OR coalesce(pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%', false)
+			a.attgenerated <> '' OR a.attidentity <> '' OR coalesce(pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%', false),
+			(SELECT coalesce(string_agg(i.indexrelid::text, ' ' ORDER BY NOT i.indisprimary, i.indexrelid), '') FROM pg_index AS i
+				WHERE i.indrelid = p.relation AND i.indisunique AND a.attnum = ANY (i.indkey::int2[]))
 		FROM holdfast.protected_tables AS p
 		JOIN pg_attribute AS a ON a.attrelid = p.relation AND a.attnum > 0 AND NOT a.attisdropped
 		LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-		ORDER BY p.relation::text <> 'payments', p.relation::text, a.attnum`)
+		ORDER BY p.table_name <> 'payments', p.relation::text, a.attnum`)
 	if err != nil {
 		return nil, fmt.Errorf("describe the protected tables: %w", err)
 	}
 	var tables []table
-	var name string
+	places := map[string]int{} // of an index in its table's keys
+	var name, indexes string
 	var c tableColumn
-	_, err = pgx.ForEachRow(rows, []any{&name, &c.name, &c.typ, &c.unique, &c.reference, &c.generated}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&name, &c.name, &c.typ, &c.reference, &c.generated, &indexes}, func() error {
 		if n := len(tables); n == 0 || tables[n-1].name != name {
 			tables = append(tables, table{name: name})
 		}
 		t := &tables[len(tables)-1]
+		for _, index := range strings.Fields(indexes) {
+			place, known := places[index]
+			if !known {
+				place = len(t.keys)
+				places[index] = place
+				t.keys = append(t.keys, nil)
+			}
+			t.keys[place] = append(t.keys[place], len(t.columns))
+		}
 		t.columns = append(t.columns, c)
 		return nil
 	})
@@ -77,44 +94,64 @@ func describe(ctx context.Context, conn *pgx.Conn) ([]table, error) {
 	return tables, nil
 }
 
-// statement is the write, or empty for a table without columns.
+// renewed chooses, for every key, one column that gets a new value; false if a key has none.
+func (t table) renewed() (places []int, ok bool) {
+	for _, key := range t.keys {
+		chosen := -1
+		for _, place := range key {
+			c := t.columns[place]
+			if slices.Contains(places, place) || c.generated {
+				chosen = place
+				break
+			}
+			if chosen < 0 && !c.reference && fresh(c.typ) != "" {
+				chosen = place
+			}
+		}
+		if chosen < 0 {
+			return nil, false
+		}
+		if !t.columns[chosen].generated && !slices.Contains(places, chosen) {
+			places = append(places, chosen)
+		}
+	}
+	return places, true
+}
+
+// statement is the write, or empty for a table without columns. A copy takes all rows that share the first renewed
+// column with some row, and gives them the same new value: entries that must balance stay together.
 func (t table) statement() string {
-	var into, from []string
-	renewed := true
-	for _, c := range t.columns {
+	places, ok := t.renewed()
+	if !ok || len(t.columns) == 0 {
+		return t.update()
+	}
+	var into, from, values, where []string
+	for place, c := range t.columns {
 		if c.generated {
 			continue
 		}
-		value := c.name
-		if c.unique && !c.reference {
-			if value = fresh(c.typ); value == "" {
-				renewed = false
-			}
+		value := "t." + c.name
+		if i := slices.Index(places, place); i >= 0 {
+			value = fmt.Sprintf("k.f%d", i)
+			values = append(values, fmt.Sprintf("%s AS f%d", fresh(c.typ), i))
 		}
 		into, from = append(into, c.name), append(from, value)
 	}
-	if !t.hasFreshKey() {
-		renewed = false
+	if len(into) == 0 {
+		return t.update()
 	}
-	switch {
-	case len(t.columns) == 0:
-		return ""
-	case renewed && len(into) > 0:
-		return fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s LIMIT 1", t.name, strings.Join(into, ", "), strings.Join(from, ", "), t.name)
+	source := t.name + " AS t"
+	if len(places) > 0 {
+		source += ", (SELECT " + strings.Join(values, ", ") + ") AS k"
+		first := t.columns[places[0]].name
+		where = append(where, fmt.Sprintf("WHERE t.%s = (SELECT %s FROM %s LIMIT 1)", first, first, t.name))
 	}
-	return t.update()
-}
-
-// hasFreshKey: no unique column, or at least one that is renewed or filled in by the server.
-func (t table) hasFreshKey() bool {
-	keyed := false
-	for _, c := range t.columns {
-		if c.unique && (c.generated || !c.reference) {
-			return true
-		}
-		keyed = keyed || c.unique
+	limit := maxCopied
+	if len(places) > 1 {
+		limit = 1 // the same new value in several rows would break the second key
 	}
-	return !keyed
+	return fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s %s LIMIT %d",
+		t.name, strings.Join(into, ", "), strings.Join(from, ", "), source, strings.Join(where, " "), limit)
 }
 
 func (t table) update() string {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -255,24 +256,34 @@ func (a *Attack) note(way string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var refusal *pgconn.PgError
+	state := ""
+	if errors.As(err, &refusal) {
+		state = stateOf(refusal)
+	}
 	switch {
 	case err == nil:
 		a.count.Attempts++
 		a.count.Accepted++
 		a.count.Ways[way]++
 		a.sample("accepted: " + way)
-	case errors.As(err, &refusal) && (refusal.Code == Fenced || refusal.Code == ReadOnly):
+	case state == Fenced || state == ReadOnly:
 		a.count.Attempts++
-		a.count.RefusedBy[refusal.Code]++
+		a.count.RefusedBy[state]++
 		a.count.Ways[way]++
-	case errors.As(err, &refusal) && refusal.Code[:2] != "57":
-		a.count.Inconclusive++
-		a.sample(way + ": " + err.Error())
-	case errors.Is(err, errNothingWritten):
+	case state != "" && !strings.HasPrefix(state, "57"), errors.Is(err, errNothingWritten):
 		a.count.Inconclusive++
 		a.sample(way + ": " + err.Error())
 	}
 	// Anything else is a broken connection or a server on its way down (class 57): no answer, so nothing to count.
+}
+
+// stateOf is the SQLSTATE of a refusal. A standby refuses some ways at BEGIN already, with another one than for a write.
+func stateOf(refusal *pgconn.PgError) string {
+	const featureNotSupported = "0A000"
+	if refusal.Code == featureNotSupported && (strings.Contains(refusal.Message, "recovery") || strings.Contains(refusal.Message, "hot standby")) {
+		return ReadOnly
+	}
+	return refusal.Code
 }
 
 func (a *Attack) sample(text string) {
