@@ -9,9 +9,6 @@ GO ?= go
 # What setup builds stands here and is found first.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -X main.version=$(VERSION)
-
 .PHONY: help setup build demo test lint fmt clean topology simulate test-moto
 
 help: ## list the targets
@@ -22,7 +19,7 @@ setup: ## find or install what is missing: PostgreSQL, Terraform, the AWS provid
 
 build: ## bin/holdfast and bin/payd
 	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/holdfast ./cmd/payd
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/holdfast ./cmd/payd
 
 demo: ## set up, build, and lose a region: a drill at ten times the speed, with its verdict
 	@scripts/setup.sh postgresql
@@ -47,7 +44,7 @@ fmt: ## format Go and Terraform
 
 topology: ## render infra/ into the embedded default topology, without AWS
 	@scripts/setup.sh terraform
-	$(GO) run ./internal/topology/render/cmd -terraform scripts/terraform
+	$(GO) run ./internal/topology/render/cmd -terraform $(CURDIR)/scripts/terraform
 
 clean: ## remove what was built, and with it the tools that setup built
 	rm -rf bin .tools drill-results infra/.terraform

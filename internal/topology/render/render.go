@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // TestFile is the test whose state is rendered, relative to the configuration.
@@ -49,6 +50,13 @@ func Render(ctx context.Context, o Options) ([]byte, error) {
 	}
 	if _, err := os.Stat(filepath.Join(o.Dir, TestFile)); err != nil {
 		return nil, fmt.Errorf("render %s: %w: without AWS a configuration needs this file, see the project's infra folder", o.Dir, err)
+	}
+	if strings.ContainsRune(o.Terraform, filepath.Separator) {
+		command, err := filepath.Abs(o.Terraform) // it is run in another folder
+		if err != nil {
+			return nil, fmt.Errorf("render %s: %w", o.Dir, err)
+		}
+		o.Terraform = command
 	}
 	work, err := os.MkdirTemp("", "holdfast-render-")
 	if err != nil {
