@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Finds or installs what the project needs beside Go. With names (postgresql, terraform) it does only these.
-# Nothing is installed that is there already; what cannot be installed is named, with the remedy.
+# Finds or installs what the project needs beside Go. With names (postgresql, terraform, tflint) it does only these;
+# without, the first two. Nothing is installed that is there already; what cannot be installed is named, with the remedy.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/lib.sh
@@ -8,6 +8,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # The version that is built when there is none. The tests name no feature that is newer than terraform_minimum.
 terraform_source=github.com/hashicorp/terraform@v1.11.4
+# Only on request: it takes minutes to build and finds little that terraform validate does not.
+tflint_source=github.com/terraform-linters/tflint@v0.61.0
 
 have_go() {
 	local version
@@ -89,11 +91,19 @@ setup_terraform() {
 	fi
 }
 
+setup_tflint() {
+	if ! command -v tflint >/dev/null && [ ! -x "$tools/bin/tflint" ]; then
+		say "tflint      not found, building ${tflint_source#*@} from source, several minutes on two cores"
+		GOFLAGS='' GOBIN=$tools/bin go install "$tflint_source" || die "setup: tflint could not be built; 'make lint' goes on without it"
+	fi
+	say "tflint      $(PATH=$tools/bin:$PATH command -v tflint)"
+}
+
 [ $# -gt 0 ] || set -- postgresql terraform
 have_go
 for part in "$@"; do
 	case $part in
-	postgresql | terraform) "setup_$part" ;;
-	*) die "setup: unknown part '$part': postgresql or terraform" ;;
+	postgresql | terraform | tflint) "setup_$part" ;;
+	*) die "setup: unknown part '$part': postgresql, terraform or tflint" ;;
 	esac
 done
