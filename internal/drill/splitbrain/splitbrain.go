@@ -123,6 +123,9 @@ func (a *Attack) round(ctx context.Context, old, held *session) (pause time.Dura
 		return pauseDown
 	}
 	a.answered(recovering)
+	if recovering {
+		statements = statements[:min(1, len(statements))] // a standby refuses all alike, and has a volume to catch up
+	}
 	for _, statement := range statements {
 		for _, way := range ways {
 			if ctx.Err() != nil {

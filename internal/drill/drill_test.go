@@ -1,0 +1,238 @@
+package drill
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"holdfast/internal/drill/verdict"
+	"holdfast/internal/pgserver"
+)
+
+func TestMain(m *testing.M) {
+	// The default client keeps connections to the acquirer of a test that has ended.
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		http.DefaultClient.CloseIdleConnections()
+		os.Exit(code)
+	}))
+}
+
+func fastOptions(t *testing.T, f *fakeTwin) Options {
+	t.Helper()
+	ms := time.Millisecond
+	return Options{
+		Seed: 1, Speed: 10, Up: f.up, Rate: 200, Out: filepath.Join(t.TempDir(), "out"), PostgreSQL: "15.1", databases: f,
+		Pace: Pace{WarmUp: 150 * ms, WarmUpSpread: 100 * ms, RunOn: 200 * ms, Settle: 200 * ms, Report: 20 * ms},
+	}
+}
+
+func rehearse(t *testing.T, o Options) *verdict.Verdict {
+	t.Helper()
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	result, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result.Verdict
+}
+
+func TestDrillWithoutLossPasses(t *testing.T) {
+	f := newFakeTwin(t)
+	f.rejectSwitch = 1
+	o := fastOptions(t, f)
+	var lines []Line
+	o.Progress = func(l Line) { lines = append(lines, l) } // the race detector says if it is called at once
+	v := rehearse(t, o)
+	if v.Verdict != verdict.Pass || len(v.Failures) != 0 {
+		t.Fatalf("verdict %s: %v", v.Verdict, v.Failures)
+	}
+	p := v.Payments
+	if p.Acknowledged < 60 || p.Kept != p.Acknowledged || p.Lost != 0 || p.Attempted != p.Acknowledged+p.Declined+p.Unknown+p.Refused {
+		t.Errorf("payments %+v", p)
+	}
+	if *v.RTOSeconds <= 0.09 || *v.RTOSeconds > 20 || *v.RPOSeconds != 0 {
+		t.Errorf("RTO %v and RPO %v, want at least the 0.1 s of the takeover, and 0", *v.RTOSeconds, *v.RPOSeconds)
+	}
+	if v.Objectives != (verdict.Objectives{RTOSeconds: 90, RPOSeconds: 30}) {
+		t.Errorf("objectives %+v at speed 10, want 90 and 30", v.Objectives)
+	}
+	if v.SplitBrain.Attempts != 10 || v.SplitBrain.RefusedBy["HF001"] != 10 || *v.SwitchBack.DowntimeSeconds <= 0 {
+		t.Errorf("split brain %+v, switch back %+v", v.SplitBrain, v.SwitchBack)
+	}
+	var names []string
+	for _, phase := range v.Phases {
+		names = append(names, phase.Name)
+	}
+	if got := strings.Join(names, " "); got != "boot warm-up fault takeover run-on return rejoin switch-back drain count down" {
+		t.Errorf("phases %s", got)
+	}
+	if !slices.ContainsFunc(lines, func(l Line) bool { return strings.Contains(l.Text, "payments/s") }) {
+		t.Error("no line of progress tells the rate")
+	}
+	if f.downCount() != 1 {
+		t.Errorf("the twin was taken down %d times", f.downCount())
+	}
+	checkResults(t, o.Out, v)
+}
+
+func checkResults(t *testing.T, folder string, v *verdict.Verdict) {
+	t.Helper()
+	for _, name := range []string{"verdict.json", "timeline.jsonl", "merchants.jsonl", "acquirer.jsonl"} {
+		if info, err := os.Stat(filepath.Join(folder, name)); err != nil || info.Size() == 0 {
+			t.Errorf("results: %s: %v", name, err)
+		}
+	}
+	encoded, err := os.ReadFile(filepath.Join(folder, "verdict.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read verdict.Verdict
+	if err := json.Unmarshal(encoded, &read); err != nil || read.Verdict != v.Verdict || read.Payments != v.Payments {
+		t.Errorf("verdict.json differs from the verdict: %v", err)
+	}
+}
+
+func TestLostPaymentsAreCountedAndFoundInTheTail(t *testing.T) {
+	f := newFakeTwin(t)
+	f.lag = 150 * time.Millisecond
+	o := fastOptions(t, f)
+	v := rehearse(t, o)
+	if v.Verdict != verdict.Pass {
+		t.Fatalf("verdict %s: %v", v.Verdict, v.Failures)
+	}
+	p := v.Payments
+	if p.Lost == 0 || p.Lost != len(v.Lost) || p.Kept+p.Lost != p.Acknowledged || v.SwitchBack.Lost != 0 {
+		t.Errorf("payments %+v, %d listed, switch back lost %d", p, len(v.Lost), v.SwitchBack.Lost)
+	}
+	if *v.RPOSeconds <= 0 || *v.RPOSeconds > 5 {
+		t.Errorf("RPO %v s with a lag of 0.15 s", *v.RPOSeconds)
+	}
+	if v.Tail.Payments < p.Lost || v.Tail.Folder != filepath.Join(o.Out, "tail") {
+		t.Errorf("tail %+v", v.Tail)
+	}
+	if _, err := os.Stat(filepath.Join(v.Tail.Folder, "tail-primary-term-1", "manifest.json")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDrillFails(t *testing.T) {
+	for name, c := range map[string]struct {
+		wrong func(*fakeTwin, *Options)
+		want  string
+	}{
+		"lost and not in the tail":   {func(f *fakeTwin, _ *Options) { f.lag, f.loseTail = 150*time.Millisecond, true }, "not in the exported tail"},
+		"charged twice":              {func(f *fakeTwin, _ *Options) { f.inventRefs = true }, "charged more than once"},
+		"split brain":                {func(f *fakeTwin, _ *Options) { f.accepts = 1 }, "accepted 1 of 11 commits"},
+		"no split-brain attempt":     {func(f *fakeTwin, _ *Options) { f.noAttempts = true }, "fence was not shown to hold"},
+		"unbalanced":                 {func(f *fakeTwin, _ *Options) { f.unbalanced = true }, "not shown to be balanced"},
+		"nobody takes over":          {func(f *fakeTwin, o *Options) { f.neverTakesOver, o.Limits.Takeover = true, 500*time.Millisecond }, "phase takeover took longer"},
+		"loss in the switch back":    {func(f *fakeTwin, _ *Options) { f.loseOnSwitch = true }, "the switch back lost"},
+		"switch back is turned down": {func(f *fakeTwin, o *Options) { f.rejectSwitch, o.Limits.SwitchBack = 1000, 700*time.Millisecond }, "the target is not ready"},
+		"twin does not come up":      {func(_ *fakeTwin, o *Options) { o.Up = failingUp(errors.New("the writer crashed")) }, "the writer crashed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeTwin(t)
+			o := fastOptions(t, f)
+			c.wrong(f, &o)
+			v := rehearse(t, o)
+			if v.Verdict != verdict.Fail {
+				t.Fatalf("verdict %s, want fail", v.Verdict)
+			}
+			if !slices.ContainsFunc(v.Failures, func(text string) bool { return strings.Contains(text, c.want) }) {
+				t.Errorf("failures %q, want one with %q", v.Failures, c.want)
+			}
+			checkVerdictFile(t, o.Out)
+			if name != "twin does not come up" && f.downCount() != 1 {
+				t.Errorf("the twin was taken down %d times", f.downCount())
+			}
+		})
+	}
+}
+
+func checkVerdictFile(t *testing.T, folder string) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(folder, "verdict.json")); err != nil {
+		t.Error(err)
+	}
+}
+
+func failingUp(err error) UpFunc {
+	return func(context.Context, UpOptions) (Twin, error) { return nil, err }
+}
+
+func TestEnvironmentThatCannotRunADrillHasNoVerdict(t *testing.T) {
+	for _, cause := range []error{pgserver.ErrNotInstalled, fmt.Errorf("%w: the disk is full", ErrEnvironment)} {
+		o := fastOptions(t, newFakeTwin(t))
+		o.Up = failingUp(fmt.Errorf("up: %w", cause))
+		_, err := Run(t.Context(), o)
+		if !IsEnvironment(err) || !errors.Is(err, cause) {
+			t.Errorf("Run = %v, want the environment's error", err)
+		}
+		if _, err := os.Stat(o.Out); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a results folder was left: %v", err)
+		}
+	}
+	o := fastOptions(t, newFakeTwin(t))
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.Out = filepath.Join(file, "out")
+	if _, err := Run(t.Context(), o); !IsEnvironment(err) {
+		t.Errorf("Run with a results folder below a file = %v", err)
+	}
+}
+
+func TestInterruptedDrillTearsDownAndFails(t *testing.T) {
+	f := newFakeTwin(t)
+	f.neverTakesOver = true
+	o := fastOptions(t, f)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var once sync.Once
+	o.Progress = func(l Line) {
+		if l.Phase == Takeover {
+			once.Do(cancel)
+		}
+	}
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	result, err := Run(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := result.Verdict
+	if v.Verdict != verdict.Fail || !slices.Contains(v.Failures, "interrupted in phase takeover") {
+		t.Errorf("verdict %s: %q, want an interruption in phase takeover", v.Verdict, v.Failures)
+	}
+	if f.downCount() != 1 || v.Payments.Acknowledged == 0 {
+		t.Errorf("taken down %d times, %d payments acknowledged", f.downCount(), v.Payments.Acknowledged)
+	}
+}
+
+func TestKeptTwinIsTheCallers(t *testing.T) {
+	f := newFakeTwin(t)
+	o := fastOptions(t, f)
+	o.Keep = true
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	result, err := Run(t.Context(), o)
+	if err != nil || result.Twin != Twin(f) || f.downCount() != 0 {
+		t.Errorf("Run = %+v, %v with %d downs; want the twin, still up", result, err, f.downCount())
+	}
+}
+
+func TestUnknownFaultIsRefused(t *testing.T) {
+	if _, err := Run(t.Context(), Options{Fault: "meteor", Up: failingUp(nil)}); err == nil || IsEnvironment(err) {
+		t.Errorf("Run = %v", err)
+	}
+}

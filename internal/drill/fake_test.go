@@ -1,0 +1,347 @@
+package drill
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"holdfast/internal/drill/splitbrain"
+	"holdfast/internal/drill/verdict"
+	"holdfast/internal/reconcile"
+	"holdfast/internal/topology"
+)
+
+// fakeTwin is two sites with real sockets and real DNS, and maps for databases.
+type fakeTwin struct {
+	t        *testing.T
+	acquirer string
+	port     int
+	tailDir  string
+	names    *dns.Server
+
+	// What goes wrong.
+	lag            time.Duration // how far the standby is behind
+	loseTail       bool          // the tail is not exported
+	inventRefs     bool          // payd makes up a charge reference per attempt, and forgets keys
+	neverTakesOver bool
+	unbalanced     bool
+	accepts        int // commits that the old database lets through
+	noAttempts     bool
+	rejectSwitch   int
+	loseOnSwitch   bool
+
+	mu       sync.Mutex
+	address  string
+	active   string
+	servers  map[string]*http.Server
+	ledgers  map[string]map[string]time.Time // by site: payment id to commit time
+	attempts int
+	tails    []string
+	downs    int
+	progress func(Event)
+}
+
+var hosts = map[string]string{"primary": "127.0.0.2", "dr": "127.0.0.3"}
+
+func newFakeTwin(t *testing.T) *fakeTwin {
+	t.Helper()
+	f := &fakeTwin{t: t, tailDir: t.TempDir(), active: "primary", address: hosts["primary"], servers: map[string]*http.Server{},
+		ledgers: map[string]map[string]time.Time{"primary": {}, "dr": {}}}
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready := make(chan struct{})
+	f.names = &dns.Server{PacketConn: conn, Handler: f, NotifyStartedFunc: func() { close(ready) }}
+	go func() { _ = f.names.ActivateAndServe() }()
+	<-ready
+	t.Cleanup(func() { _ = f.names.Shutdown() })
+	f.listen("primary")
+	f.listen("dr")
+	t.Cleanup(func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, s := range f.servers {
+			_ = s.Close()
+		}
+	})
+	return f
+}
+
+func (f *fakeTwin) listen(site string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	listener, err := net.Listen("tcp", fmt.Sprintf("%s:%d", hosts[site], f.port))
+	if err != nil {
+		f.t.Error(err)
+		return
+	}
+	f.port = listener.Addr().(*net.TCPAddr).Port
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.pay(site, w, r) })}
+	f.servers[site] = server
+	go func() { _ = server.Serve(listener) }()
+}
+
+func (f *fakeTwin) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
+	f.mu.Lock()
+	address := f.address
+	f.mu.Unlock()
+	m := new(dns.Msg)
+	m.SetReply(q)
+	m.Answer = append(m.Answer, &dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 0}, A: net.ParseIP(address)})
+	_ = w.WriteMsg(m)
+}
+
+// pay charges at the real acquirer and commits to the site's map.
+func (f *fakeTwin) pay(site string, w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	f.attempts++
+	n, active := f.attempts, f.active
+	f.mu.Unlock()
+	if site != active {
+		http.Error(w, `{"title":"standby","status":503}`, http.StatusServiceUnavailable)
+		return
+	}
+	var q map[string]any
+	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+		http.Error(w, "bad", http.StatusBadRequest)
+		return
+	}
+	key := r.Header.Get("Idempotency-Key")
+	reference := "ch_" + key
+	if f.inventRefs {
+		reference = fmt.Sprintf("ch_%d", n)
+	}
+	status, err := f.charge(r.Context(), reference, q)
+	if err != nil {
+		http.Error(w, `{"title":"acquirer","status":503}`, http.StatusServiceUnavailable)
+		return
+	}
+	id := "pay_" + key
+	if status == "approved" && !f.commit(site, id) {
+		http.Error(w, `{"title":"standby","status":503}`, http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusCreated)
+	fmt.Fprintf(w, `{"id":%q,"status":%q}`, id, status)
+}
+
+func (f *fakeTwin) commit(site, id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.active != site {
+		return false
+	}
+	f.ledgers[site][id] = time.Now()
+	return true
+}
+
+func (f *fakeTwin) charge(ctx context.Context, reference string, body map[string]any) (string, error) {
+	text, _ := json.Marshal(body)
+	q, err := http.NewRequestWithContext(ctx, http.MethodPut, f.acquirer+"/v1/charges/"+reference, bytes.NewReader(text))
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(q)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	var answer struct {
+		Status string `json:"status"`
+		Error  string `json:"error"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		return "", err
+	}
+	if answer.Error != "" {
+		return "", errors.New(answer.Error)
+	}
+	return answer.Status, nil
+}
+
+func (f *fakeTwin) Sites() []topology.Site {
+	return []topology.Site{{Name: "primary", Region: "us-east-1"}, {Name: "dr", Region: "us-west-2"}}
+}
+func (f *fakeTwin) DNSName() string                { return "app.payments.test" }
+func (f *fakeTwin) Resolver() string               { return f.names.PacketConn.LocalAddr().String() }
+func (f *fakeTwin) AppPort() int                   { return f.port }
+func (f *fakeTwin) Speed() float64                 { return 10 }
+func (f *fakeTwin) DatabaseDSN(site string) string { return site }
+
+func (f *fakeTwin) LoseRegion(_ context.Context, site string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_ = f.servers[site].Close()
+	f.active = ""
+	now := time.Now()
+	for id, at := range f.ledgers["primary"] {
+		if now.Sub(at) >= f.lag {
+			f.ledgers["dr"][id] = at
+		}
+	}
+	if !f.neverTakesOver {
+		time.AfterFunc(100*time.Millisecond, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.active, f.address = "dr", hosts["dr"]
+		})
+	}
+	return nil
+}
+
+func (f *fakeTwin) ReturnRegion(_ context.Context, site string) error {
+	f.listen(site)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.loseTail {
+		return nil
+	}
+	var lost []string
+	for id := range f.ledgers["primary"] {
+		if _, kept := f.ledgers["dr"][id]; !kept {
+			lost = append(lost, id)
+		}
+	}
+	folder := filepath.Join(f.tailDir, "tail-primary-term-1")
+	f.tails = []string{folder}
+	return writeTail(folder, lost)
+}
+
+// writeTail writes an export as reconcile does.
+func writeTail(folder string, lost []string) error {
+	var lines bytes.Buffer
+	for _, id := range lost {
+		fmt.Fprintf(&lines, `{"table":"payd.payments","kind":"missing","key":{"id":%q},"old":{"id":%q}}`+"\n", id, id)
+	}
+	sum := sha256.Sum256(lines.Bytes())
+	manifest, err := json.Marshal(reconcile.Summary{Format: 1, Site: "primary", Term: 1, Missing: len(lost), Tables: []reconcile.Table{{
+		Name: "payd.payments", File: "payd.payments.jsonl", SHA256: hex.EncodeToString(sum[:]), Key: []string{"id"}, Missing: len(lost),
+	}}})
+	return errors.Join(err, os.MkdirAll(folder, 0o700), os.WriteFile(filepath.Join(folder, "payd.payments.jsonl"), lines.Bytes(), 0o600),
+		os.WriteFile(filepath.Join(folder, "manifest.json"), manifest, 0o600))
+}
+
+func (f *fakeTwin) RequestSwitchover(_ context.Context, site string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.rejectSwitch > 0 {
+		f.rejectSwitch--
+		return errors.New("the target is not ready")
+	}
+	f.ledgers[site] = maps.Clone(f.ledgers["dr"])
+	if f.loseOnSwitch {
+		for id, at := range f.ledgers[site] {
+			if time.Since(at) < 150*time.Millisecond {
+				delete(f.ledgers[site], id)
+			}
+		}
+	}
+	f.active, f.address = site, hosts[site]
+	return nil
+}
+
+func (f *fakeTwin) Active(context.Context) (string, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.active, f.active != "", nil
+}
+
+func (f *fakeTwin) SetProgress(receive func(Event)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.progress = receive
+}
+func (f *fakeTwin) TailFolders() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tails
+}
+
+func (f *fakeTwin) Down(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.downs++
+	return nil
+}
+
+func (f *fakeTwin) downCount() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.downs
+}
+
+// up is the drill's way to the fake.
+func (f *fakeTwin) up(_ context.Context, o UpOptions) (Twin, error) {
+	f.acquirer = o.AcquirerURL
+	return f, nil
+}
+
+// The fake's databases: a DSN is a site's name.
+
+func (f *fakeTwin) books(_ context.Context, dsn string) (books, error) { return fakeBooks{f, dsn}, nil }
+
+func (f *fakeTwin) streaming(context.Context, string, string) (bool, string, error) {
+	return true, "", nil
+}
+
+func (f *fakeTwin) attack(context.Context, string) attack { return fakeAttack{f} }
+
+type fakeAttack struct{ f *fakeTwin }
+
+func (a fakeAttack) Count() splitbrain.Count { return a.Stop() }
+func (a fakeAttack) Stop() splitbrain.Count {
+	if a.f.noAttempts {
+		return splitbrain.Count{}
+	}
+	return splitbrain.Count{Attempts: 10 + a.f.accepts, Accepted: a.f.accepts, RefusedBy: map[string]int{"HF001": 10}, Ways: map[string]int{"plain": 10}}
+}
+
+type fakeBooks struct {
+	f    *fakeTwin
+	site string
+}
+
+func (b fakeBooks) kept(_ context.Context, ids []string) (map[string]bool, error) {
+	b.f.mu.Lock()
+	defer b.f.mu.Unlock()
+	found := map[string]bool{}
+	for _, id := range ids {
+		if _, ok := b.f.ledgers[b.site][id]; ok {
+			found[id] = true
+		}
+	}
+	return found, nil
+}
+
+func (b fakeBooks) keptByKey(_ context.Context, keys [][2]string) (map[[2]string]bool, error) {
+	b.f.mu.Lock()
+	defer b.f.mu.Unlock()
+	found := map[[2]string]bool{}
+	for _, key := range keys {
+		if _, ok := b.f.ledgers[b.site]["pay_"+key[1]]; ok {
+			found[key] = true
+		}
+	}
+	return found, nil
+}
+
+func (b fakeBooks) ledger(context.Context) (verdict.Ledger, error) {
+	return verdict.Ledger{Balanced: !b.f.unbalanced, Sums: map[string]int64{"USD": 0}, Entries: 2}, nil
+}
+
+func (b fakeBooks) close() {}

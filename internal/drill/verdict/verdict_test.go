@@ -1,0 +1,141 @@
+package verdict
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+func number(x float64) *float64 { return &x }
+
+// passing is a verdict that nothing is wrong with.
+func passing() *Verdict {
+	v := New("region-loss", 1, 10)
+	v.Objectives = Objectives{RTOSeconds: 90, RPOSeconds: 30}
+	v.RTOSeconds, v.RPOSeconds, v.FaultAtSeconds = number(3.4), number(0.5), number(12.1)
+	v.Payments = Payments{Attempted: 110, Acknowledged: 100, Kept: 99, Lost: 1, Unknown: 4, UnknownInLedger: 2, Declined: 5, Refused: 1}
+	v.Lost = []LostPayment{{PaymentID: "p", AcknowledgedAtSeconds: 11.9, Amount: 5, Currency: "USD", InTail: true}}
+	v.Tail = Tail{Folder: "out/tail", Payments: 2}
+	v.Ledger = Ledger{Balanced: true, Sums: map[string]int64{"USD": 0}, Entries: 200}
+	v.SplitBrain = SplitBrain{Attempts: 30, RefusedBy: map[string]int{"HF001": 20, "25006": 10}, Ways: map[string]int{"plain": 30}}
+	v.SwitchBack = SwitchBack{DowntimeSeconds: number(0.8)}
+	v.Environment = Environment{CPUs: 2, PostgreSQL: "15.1", StartedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	v.ResultsFolder = "out"
+	return v
+}
+
+func TestJudge(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Verdict)
+		want   string
+	}{
+		"nothing":                    {func(*Verdict) {}, ""},
+		"RTO missed":                 {func(v *Verdict) { v.RTOSeconds = number(90.1) }, "RTO: 90.1 s"},
+		"RTO at the objective":       {func(v *Verdict) { v.RTOSeconds = number(90) }, ""},
+		"no RTO":                     {func(v *Verdict) { v.RTOSeconds = nil }, "RTO: no payment"},
+		"RPO missed":                 {func(v *Verdict) { v.RPOSeconds = number(30.2) }, "RPO: 30.2 s"},
+		"no RPO":                     {func(v *Verdict) { v.RPOSeconds = nil }, "RPO: the surviving ledger"},
+		"counts do not add up":       {func(v *Verdict) { v.Payments.Kept = 98 }, "98 kept and 1 lost"},
+		"attempted does not add up":  {func(v *Verdict) { v.Payments.Attempted++ }, "111 payments were attempted"},
+		"lost are not listed":        {func(v *Verdict) { v.Lost = nil }, "1 payments are lost, but 0 are listed"},
+		"lost are not in the tail":   {func(v *Verdict) { v.Lost[0].InTail = false }, "not in the exported tail"},
+		"charged twice":              {func(v *Verdict) { v.Payments.ChargedTwice = 1 }, "charged more than once"},
+		"acknowledged, not charged":  {func(v *Verdict) { v.Payments.AcknowledgedNotCharged = 1 }, "never charged"},
+		"nothing acknowledged":       {func(v *Verdict) { v.Payments = Payments{}; v.Lost = nil }, "nothing was shown"},
+		"unbalanced":                 {func(v *Verdict) { v.Ledger.Balanced = false }, "not shown to be balanced"},
+		"split brain":                {func(v *Verdict) { v.SplitBrain.Accepted = 1 }, "accepted 1 of 30"},
+		"no attempt":                 {func(v *Verdict) { v.SplitBrain.Attempts = 0 }, "fence was not shown to hold"},
+		"no switch back":             {func(v *Verdict) { v.SwitchBack.DowntimeSeconds = nil }, "no switch back"},
+		"loss in the switch back":    {func(v *Verdict) { v.SwitchBack.Lost = 2 }, "lost 2 acknowledged"},
+		"a failure that was noticed": {func(v *Verdict) { v.Failf("phase %s took too long", "rejoin") }, "phase rejoin took too long"},
+	} {
+		v := passing()
+		c.change(v)
+		v.Judge()
+		switch all := strings.Join(v.Failures, "\n"); {
+		case c.want == "" && (v.Verdict != Pass || all != ""):
+			t.Errorf("%s: verdict %s: %s", name, v.Verdict, all)
+		case c.want != "" && (v.Verdict != Fail || !strings.Contains(all, c.want)):
+			t.Errorf("%s: verdict %s: %q, want a failure with %q", name, v.Verdict, all, c.want)
+		}
+	}
+}
+
+func TestNewVerdictFails(t *testing.T) {
+	if v := New("region-loss", 1, 1); v.Verdict != Fail {
+		t.Errorf("a verdict that nobody judged is %s", v.Verdict)
+	}
+}
+
+// The names are a contract with whoever reads the JSON.
+func TestJSONKeepsItsNames(t *testing.T) {
+	v := passing()
+	v.Timeline = []Entry{{AtSeconds: 0, Site: "primary", Kind: "region", Event: "lost"}}
+	v.Judge()
+	encoded, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all map[string]any
+	if err := json.Unmarshal(encoded, &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{
+		"verdict", "failures", "fault", "seed", "speed", "objectives.rto_seconds", "objectives.rpo_seconds", "rto_seconds", "rpo_seconds",
+		"timeline.0.at_seconds", "timeline.0.site", "timeline.0.event", "payments.attempted", "payments.acknowledged", "payments.kept",
+		"payments.lost", "payments.unknown", "payments.charged_twice", "lost.0.payment_id", "lost.0.acknowledged_at_seconds", "lost.0.amount",
+		"lost.0.currency", "tail.folder", "tail.payments", "ledger.balanced", "split_brain.attempts", "split_brain.accepted",
+		"switch_back.downtime_seconds", "switch_back.lost", "environment.cpus", "environment.postgresql", "environment.started_at",
+	} {
+		var at any = all
+		for _, name := range strings.Split(path, ".") {
+			if list, ok := at.([]any); ok {
+				at = list[0]
+				continue
+			}
+			object, _ := at.(map[string]any)
+			at = object[name]
+		}
+		if at == nil {
+			t.Errorf("%s is missing in %s", path, encoded)
+		}
+	}
+	if all["verdict"] != "pass" || all["seed"] != 1.0 {
+		t.Errorf("verdict %v, seed %v", all["verdict"], all["seed"])
+	}
+	empty, err := json.Marshal(New("region-loss", 1, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rest := strings.ReplaceAll(string(empty), `_seconds":null`, ""); strings.Contains(rest, "null") {
+		t.Errorf("a list is null in %s", empty)
+	}
+}
+
+func TestTextFitsOnOneScreen(t *testing.T) {
+	v := passing()
+	for n := range 100 {
+		v.Timeline = append(v.Timeline, Entry{AtSeconds: float64(n), Site: "primary", Kind: []string{"drill", "region", "warden", "dns"}[n%4], Event: strings.Repeat("long ", 50)})
+	}
+	v.Judge()
+	var out bytes.Buffer
+	if err := v.WriteText(&out); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimRight(out.String(), "\n"), "\n")
+	if len(lines) > 24 {
+		t.Errorf("%d lines:\n%s", len(lines), out.String())
+	}
+	for _, line := range lines {
+		if n := len([]rune(line)); n > 120 {
+			t.Errorf("%d characters: %s", n, line)
+		}
+	}
+	for _, want := range []string{"PASS", "3.4 s", "99 kept, 1 lost", "4 unknown (2 of them in the ledger)", "write fence 20", "read-only 10", "0.8 s", "out/tail"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, out.String())
+		}
+	}
+}
