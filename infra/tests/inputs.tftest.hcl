@@ -9,6 +9,12 @@ variables {
   service            = { acquirer_url = "https://acquirer.acme.test" }
   domain_name        = "payments.acme.test"
   hosted_zone_id     = "Z2FDTNDATAQYW2"
+
+  # The defaults, named because tests/twin.tfvars changes them.
+  throw_away                  = false
+  tls                         = {}
+  waf                         = {}
+  generate_db_master_password = true
 }
 
 run "a_protected_environment_is_accepted" {

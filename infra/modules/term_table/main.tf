@@ -1,6 +1,9 @@
 # The term store: a DynamoDB global table with strong consistency across regions. Two replicas and a witness answer
 # while any one region is gone. The provider has no argument for the consistency mode or the witness, so a stack makes
 # the table. The template has no Outputs: what the rest needs is the name, which is known beforehand.
+#
+# DynamoDB encrypts every table. Without an SSESpecification it uses a key of its own, which is what is wanted here: the
+# record holds no secret, and a lease must not hang on one more service in every region.
 
 locals {
   replica = {
@@ -24,18 +27,12 @@ resource "aws_cloudformation_stack" "this" {
         Properties = {
           TableName   = var.name
           BillingMode = "PAY_PER_REQUEST"
-          AttributeDefinitions = [
-            { AttributeName = "deployment", AttributeType = "S" },
-            { AttributeName = "item", AttributeType = "S" },
-          ]
-          KeySchema = [
-            { AttributeName = "deployment", KeyType = "HASH" },
-            { AttributeName = "item", KeyType = "RANGE" },
-          ]
+          # One item for the record, one beacon per site: "<deployment>", "<deployment>/beacon/<site>".
+          AttributeDefinitions   = [{ AttributeName = "id", AttributeType = "S" }]
+          KeySchema              = [{ AttributeName = "id", KeyType = "HASH" }]
           MultiRegionConsistency = "STRONG"
           GlobalTableWitnesses   = [{ Region = var.witness_region }]
           Replicas               = [for region in var.replica_regions : merge(local.replica, { Region = region })]
-          SSESpecification       = { SSEEnabled = true, SSEType = "KMS" }
         }
       }
     }

@@ -63,23 +63,20 @@ locals {
 
   task_statements = [
     {
-      Sid    = "TermTable"
-      Effect = "Allow"
-      Action = [
-        "dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
-        "dynamodb:UpdateItem",
-      ]
+      # The deployment's record and its beacons, and no other item. Nobody but an operator creates or deletes the table.
+      Sid       = "TermTable"
+      Effect    = "Allow"
+      Action    = ["dynamodb:GetItem", "dynamodb:PutItem"]
       Resource  = [for region in var.term_regions : "arn:aws:dynamodb:${region}:${var.account_id}:table/${var.term_table_name}"]
-      Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = [var.suffix] } }
+      Condition = { "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = [var.suffix, "${var.suffix}/beacon/*"] } }
     },
     {
       # AWS knows no narrower resource for these; they read, and only in the own region.
       Sid    = "Observe"
       Effect = "Allow"
       Action = [
-        "application-autoscaling:DescribeScalableTargets", "cloudwatch:GetMetricData",
-        "ecs:DescribeTasks", "ecs:ListTasks", "elasticloadbalancing:DescribeTargetHealth", "rds:DescribeDBClusters",
-        "rds:DescribeDBClusterSnapshots", "rds:DescribeDBInstances", "rds:DescribeEvents", "rds:DescribeGlobalClusters",
+        "application-autoscaling:DescribeScalableTargets", "elasticloadbalancing:DescribeTargetHealth",
+        "rds:DescribeDBClusters", "rds:DescribeDBClusterSnapshots", "rds:DescribeGlobalClusters",
       ]
       Resource  = ["*"]
       Condition = local.own_region
@@ -122,12 +119,6 @@ locals {
       Action    = ["application-autoscaling:RegisterScalableTarget"]
       Resource  = ["arn:aws:application-autoscaling:${var.region}:${var.account_id}:scalable-target/*"]
       Condition = { StringEquals = { "application-autoscaling:service-namespace" = "ecs" } }
-    },
-    {
-      Sid      = "LeaveTheTargetGroup"
-      Effect   = "Allow"
-      Action   = ["elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:RegisterTargets"]
-      Resource = [aws_lb_target_group.this.arn]
     },
     {
       Sid       = "KeepTheTail"
