@@ -232,7 +232,7 @@ func testSampleBare(t *testing.T, dsn string) {
 
 func testProtect(t *testing.T, dsn string) {
 	ctx := testContext(t)
-	conn, _ := fenced(t, dsn)
+	conn, own := fenced(t, dsn)
 	mustExec(t, conn, `CREATE SCHEMA "Odd.Name"; CREATE TABLE "Odd.Name"."or;der" (id int)`)
 	for range 2 {
 		if err := fence.Protect(ctx, conn, `"Odd.Name"."or;der"`, "public.ledger"); err != nil {
@@ -246,6 +246,23 @@ func testProtect(t *testing.T, dsn string) {
 	if n := count(t, conn, "SELECT count(*) FROM holdfast.protected_tables WHERE always"); n != 2 {
 		t.Fatalf("%d of 2 triggers are ENABLE ALWAYS", n)
 	}
+	// Many processes start at once.
+	pool, err := pgxpool.New(ctx, own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	mustExec(t, conn, "CREATE TABLE contended (id int)")
+	errs := make(chan error)
+	for range 8 {
+		go func() { errs <- fence.Protect(ctx, pool, "contended") }()
+	}
+	for range 8 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	mustExec(t, conn, "DROP TABLE contended")
 	// A trigger that someone switched off is switched on again.
 	mustExec(t, conn, "ALTER TABLE ledger DISABLE TRIGGER ALL")
 	if err := fence.Protect(ctx, conn, "ledger"); err != nil {

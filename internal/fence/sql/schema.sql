@@ -97,6 +97,7 @@ $$;
 CREATE OR REPLACE FUNCTION holdfast.protect(target regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM pg_advisory_xact_lock(5217480117322003); -- two at once would both find no trigger
     IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = target AND tgname = 'holdfast_write_lease') THEN
         -- The WHEN clause runs when a row is written. Its first call in a transaction marks the transaction and
         -- queues the check; the others see the mark. The mark is the transaction's id, so that no left-over

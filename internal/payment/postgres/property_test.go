@@ -1,0 +1,174 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"holdfast/internal/payment"
+	"holdfast/internal/payment/acquirer"
+	"holdfast/internal/payment/acquirer/acquirertest"
+)
+
+var errCrash = errors.New("the process died here")
+
+// crashing dies at one point: before or after one of the phases.
+type crashing struct {
+	payment.Store
+	payment.Acquirer
+	at string
+}
+
+func (c *crashing) die(at string) error {
+	if c.at != at {
+		return nil
+	}
+	c.at = ""
+	return errCrash
+}
+
+func (c *crashing) Begin(ctx context.Context, o payment.Order, claim payment.Claim) (payment.Begun, error) {
+	b, err := c.Store.Begin(ctx, o, claim)
+	return b, errors.Join(err, c.die("begun"))
+}
+
+func (c *crashing) Charge(ctx context.Context, charge payment.Charge) (payment.Outcome, error) {
+	if err := c.die("charging"); err != nil {
+		return payment.Outcome{}, err
+	}
+	o, err := c.Acquirer.Charge(ctx, charge)
+	return o, errors.Join(err, c.die("charged"))
+}
+
+func (c *crashing) Finish(ctx context.Context, p payment.Payment, entries []payment.Entry, a payment.Answer) (payment.Answer, error) {
+	a, err := c.Store.Finish(ctx, p, entries, a)
+	return a, errors.Join(err, c.die("finished"))
+}
+
+// Release is not called by a process that died.
+func (c *crashing) Release(context.Context, string) error { return nil }
+
+// testProperties sends orders again and again through an acquirer that loses answers and processes that die, and checks
+// after every step: one answer for an order, one charge for a payment, a ledger that is balanced and tells what the
+// acquirer tells.
+func testProperties(t *testing.T, dsn string) {
+	store, site := active(t, dsn, time.Hour)
+	var fate atomic.Int64
+	server := acquirertest.New(t, func(string, int) acquirertest.Fate { return acquirertest.Fate(fate.Load()) })
+	client, err := acquirer.New(server.URL, acquirer.Options{Attempts: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	run := 0
+	rapid.Check(t, func(t *rapid.T) {
+		run++
+		merchant := fmt.Sprintf("shop-%d", run)
+		died := &crashing{Store: store, Acquirer: client}
+		// A claim of a millisecond: sometimes over, sometimes not, when the next request comes.
+		service := payment.NewService(died, died, payment.Options{Claim: time.Millisecond, RecoveryWorkers: 1})
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		first := map[string]string{} // key -> first answer
+		bodies := map[string]int64{} // key -> amount of the order that came first
+		draw := func() {
+			fate.Store(int64(rapid.IntRange(int(acquirertest.Answer), int(acquirertest.Fail)).Draw(t, "fate")))
+			died.at = rapid.SampledFrom([]string{"", "", "begun", "charging", "charged", "finished"}).Draw(t, "dies at")
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"order": func(t *rapid.T) {
+				o := order(rapid.IntRange(1, 4).Draw(t, "key"))
+				o.Merchant, o.Amount = merchant, int64(rapid.IntRange(1, 2).Draw(t, "amount"))
+				if o.Key == "key-4" {
+					o.PaymentMethod = "declined"
+				}
+				draw()
+				a, err := service.Create(ctx, o)
+				known, seen := bodies[o.Key]
+				if seen && known != o.Amount {
+					if !errors.Is(err, payment.ErrKeyReused) {
+						t.Fatalf("another order under %s: %+v, %v", o.Key, a, err)
+					}
+					return
+				}
+				bodies[o.Key] = o.Amount
+				if err != nil {
+					return
+				}
+				if answer, ok := first[o.Key]; ok && (answer != string(a.Body) || !a.Replayed) {
+					t.Fatalf("first %s, then %s (replayed %v)", answer, a.Body, a.Replayed)
+				}
+				first[o.Key] = string(a.Body)
+			},
+			"recover": func(t *rapid.T) {
+				draw()
+				_, _, _ = service.Recover(ctx)
+			},
+			"": func(t *rapid.T) { compare(ctx, t, site, server, merchant, false) },
+		})
+		fate.Store(int64(acquirertest.Answer))
+		died.at = ""
+		for open(ctx, t, site, merchant) > 0 {
+			if _, _, err := service.Recover(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		compare(ctx, t, site, server, merchant, true)
+		for key, answer := range first {
+			o := payment.Order{Merchant: merchant, Key: key, Amount: bodies[key], Currency: "EUR", PaymentMethod: "tok", MerchantReference: "order-" + key[4:]}
+			if key == "key-4" {
+				o.PaymentMethod = "declined"
+			}
+			if a, err := service.Create(ctx, o); err != nil || string(a.Body) != answer || !a.Replayed {
+				t.Fatalf("at the end %s is answered %s (%v), before %s", key, a.Body, err, answer)
+			}
+		}
+	})
+}
+
+// open counts the payments that are not decided, and makes their claims end.
+func open(ctx context.Context, t *rapid.T, site *Site, merchant string) int {
+	tag, err := site.Writer().Exec(ctx, "UPDATE payd.idempotency_keys SET claimed_until = clock_timestamp() WHERE merchant = $1 AND response_status IS NULL", merchant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(tag.RowsAffected())
+}
+
+// compare checks the ledger against the acquirer's record. At the end nothing may be missing in either.
+func compare(ctx context.Context, t *rapid.T, site *Site, server *acquirertest.Server, merchant string, end bool) {
+	rows, err := site.Writer().Query(ctx, `SELECT p.charge_reference, p.status, p.amount, count(e.payment_id), coalesce(sum(e.amount), 0)::bigint,
+			coalesce(sum(e.amount) FILTER (WHERE e.amount > 0), 0)::bigint
+		FROM payd.payments AS p LEFT JOIN payd.ledger_entries AS e ON e.payment_id = p.id
+		WHERE p.merchant = $1 GROUP BY p.id`, merchant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	charges := server.Charges()
+	for rows.Next() {
+		var reference, status string
+		var amount, entries, sum, debits int64
+		if err := rows.Scan(&reference, &status, &amount, &entries, &sum, &debits); err != nil {
+			t.Fatal(err)
+		}
+		charge, charged := charges[reference]
+		switch {
+		case sum != 0:
+			t.Fatalf("%s: the entries add up to %d", reference, sum)
+		case status == "approved" && (entries != 2 || debits != amount || charge.Status != "approved" || charge.Amount != amount):
+			t.Fatalf("%s: %s %d with %d entries over %d, the acquirer has %+v", reference, status, amount, entries, debits, charge)
+		case status != "approved" && entries != 0:
+			t.Fatalf("%s: %s with %d entries", reference, status, entries)
+		case end && (status == "pending" || !charged || charge.Status != status):
+			t.Fatalf("%s: %s at the end, the acquirer has %+v", reference, status, charge)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
