@@ -29,7 +29,7 @@ func (v *Verdict) WriteText(w io.Writer) error {
 	if v.Tail.Folder != "" {
 		fmt.Fprintf(&b, "  lost tail    %d payments, in %s\n", v.Tail.Payments, v.Tail.Folder)
 	}
-	fmt.Fprintf(&b, "  ledger       %s, %d entries\n", map[bool]string{true: "balanced", false: "NOT BALANCED"}[v.Ledger.Balanced], v.Ledger.Entries)
+	fmt.Fprintf(&b, "  ledger       %s\n", v.Ledger.text())
 	fmt.Fprintf(&b, "  split brain  %d attempts on the old database, %d accepted%s\n", v.SplitBrain.Attempts, v.SplitBrain.Accepted, v.refusals())
 	fmt.Fprintf(&b, "  switch back  %s without an acknowledged payment, %d lost\n", seconds(v.SwitchBack.DowntimeSeconds), v.SwitchBack.Lost)
 	if entries := v.highlights(); len(entries) > 0 {
@@ -44,6 +44,16 @@ func (v *Verdict) WriteText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func (l Ledger) text() string {
+	switch {
+	case l.Balanced:
+		return fmt.Sprintf("balanced, %d entries", l.Entries)
+	case l.Entries == 0:
+		return "not counted"
+	}
+	return fmt.Sprintf("NOT BALANCED, %d entries, %d payments out of balance", l.Entries, l.UnbalancedPayments)
 }
 
 func (v *Verdict) refusals() string {

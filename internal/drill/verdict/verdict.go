@@ -174,21 +174,26 @@ func (v *Verdict) Failf(format string, args ...any) {
 }
 
 // Judge adds a failure for every promise that the counts break, and sets the verdict: it is "pass" only if there is
-// no failure. It is called once, after everything has been counted.
+// no failure. It is called once, after everything has been counted. In a drill that has failed already, what it did
+// not get to is not held against it as well.
 func (v *Verdict) Judge() {
-	v.judgeObjectives()
-	v.judgePayments()
-	if !v.Ledger.Balanced {
+	stopped := len(v.Failures) > 0
+	v.judgeObjectives(stopped)
+	v.judgePayments(stopped)
+	if v.Payments.Acknowledged == 0 && !stopped {
+		v.Failf("no payment was acknowledged, so nothing was shown")
+	}
+	if !v.Ledger.Balanced && (v.Ledger.Entries > 0 || !stopped) {
 		v.Failf("the ledger is not shown to be balanced: %d entries, debits minus credits %v, %d payments out of balance",
 			v.Ledger.Entries, v.Ledger.Sums, v.Ledger.UnbalancedPayments)
 	}
-	if v.SplitBrain.Attempts == 0 {
+	if v.SplitBrain.Attempts == 0 && !stopped {
 		v.Failf("no attempt to commit on the old site's database was answered, so the fence was not shown to hold")
 	}
 	if v.SplitBrain.Accepted > 0 {
 		v.Failf("split brain: the old site's database accepted %d of %d commits after the takeover", v.SplitBrain.Accepted, v.SplitBrain.Attempts)
 	}
-	if v.SwitchBack.DowntimeSeconds == nil {
+	if v.SwitchBack.DowntimeSeconds == nil && !stopped {
 		v.Failf("there was no switch back to the first site")
 	}
 	if v.SwitchBack.Lost > 0 {
@@ -200,27 +205,24 @@ func (v *Verdict) Judge() {
 	}
 }
 
-func (v *Verdict) judgeObjectives() {
+func (v *Verdict) judgeObjectives(stopped bool) {
 	switch {
-	case v.RTOSeconds == nil:
+	case v.RTOSeconds == nil && (v.FaultAtSeconds != nil || !stopped):
 		v.Failf("RTO: no payment was acknowledged after the kill, objective %.4g s", v.Objectives.RTOSeconds)
-	case *v.RTOSeconds > v.Objectives.RTOSeconds:
+	case v.RTOSeconds != nil && *v.RTOSeconds > v.Objectives.RTOSeconds:
 		v.Failf("RTO: %.1f s, objective %.4g s", *v.RTOSeconds, v.Objectives.RTOSeconds)
 	}
 	switch {
-	case v.RPOSeconds == nil:
+	case v.RPOSeconds == nil && !stopped:
 		v.Failf("RPO: the surviving ledger could not be asked, objective %.4g s", v.Objectives.RPOSeconds)
-	case *v.RPOSeconds > v.Objectives.RPOSeconds:
+	case v.RPOSeconds != nil && *v.RPOSeconds > v.Objectives.RPOSeconds:
 		v.Failf("RPO: %.1f s, objective %.4g s", *v.RPOSeconds, v.Objectives.RPOSeconds)
 	}
 }
 
-func (v *Verdict) judgePayments() {
+func (v *Verdict) judgePayments(stopped bool) {
 	p := v.Payments
-	if p.Acknowledged == 0 {
-		v.Failf("no payment was acknowledged, so nothing was shown")
-	}
-	if p.Acknowledged != p.Kept+p.Lost {
+	if counted := v.RPOSeconds != nil; p.Acknowledged != p.Kept+p.Lost && (counted || !stopped) {
 		v.Failf("%d payments were acknowledged, but %d kept and %d lost were counted", p.Acknowledged, p.Kept, p.Lost)
 	}
 	if p.Attempted != p.Acknowledged+p.Unknown+p.Declined+p.Refused {

@@ -63,6 +63,23 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// A drill that stopped early says why, and not also everything that it did not get to.
+func TestEarlyFailureIsTheOnlyOne(t *testing.T) {
+	v := New("region-loss", 1, 10)
+	v.Failf("phase boot: no")
+	v.Judge()
+	if v.Verdict != Fail || len(v.Failures) != 1 {
+		t.Errorf("verdict %s: %q", v.Verdict, v.Failures)
+	}
+	v = passing()
+	v.Failf("phase switch-back: no")
+	v.SplitBrain.Accepted, v.Payments.ChargedTwice, v.Payments.Kept = 1, 1, 5
+	v.Judge()
+	if len(v.Failures) != 4 {
+		t.Errorf("%d failures, want the phase, the split brain, the double charge and the count: %q", len(v.Failures), v.Failures)
+	}
+}
+
 func TestNewVerdictFails(t *testing.T) {
 	if v := New("region-loss", 1, 1); v.Verdict != Fail {
 		t.Errorf("a verdict that nobody judged is %s", v.Verdict)
