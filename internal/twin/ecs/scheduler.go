@@ -21,6 +21,8 @@ const (
 	minimumSettle = 250 * time.Millisecond
 	// minimumStopTimeout is what no speed takes from a task between SIGTERM and SIGKILL.
 	minimumStopTimeout = 2 * time.Second
+	// minimumGrace is what no speed takes from a grace period: a program needs that long to start on a busy machine.
+	minimumGrace = 2 * time.Second
 	// What is remembered of the past.
 	maxEvents   = 100
 	maxStopped  = 100
@@ -89,7 +91,14 @@ func New(opts Options) (*Scheduler, error) {
 	return s, nil
 }
 
-func (s *Scheduler) scaled(d time.Duration) time.Duration { return time.Duration(float64(d) / s.opts.Speed) }
+func (s *Scheduler) scaled(d time.Duration) time.Duration {
+	return time.Duration(float64(d) / s.opts.Speed)
+}
+
+// grace is a service's health check grace period, divided by the speed.
+func (s *Scheduler) grace(d time.Duration) time.Duration {
+	return max(s.scaled(d), min(d, minimumGrace))
+}
 
 // Start starts the services of a region. It returns when their first tasks are started, not when they are healthy.
 func (s *Scheduler) Start(ctx context.Context, name string) error {

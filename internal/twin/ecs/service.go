@@ -122,7 +122,7 @@ func (s *Scheduler) verdict(t *taskState) verdict {
 	for _, tg := range t.service.TargetGroups {
 		state, reason := s.opts.TargetHealth(tg.TargetGroupARN, t.address, tg.ContainerPort)
 		v.healthy = v.healthy && state == "healthy"
-		if state == "unhealthy" && age >= s.scaled(t.service.HealthCheckGrace) {
+		if state == "unhealthy" && age >= s.grace(t.service.HealthCheckGrace) {
 			v.unhealthy = true
 			v.why = fmt.Sprintf("(service %s) (port %d) is unhealthy in (target-group %s) due to (reason %s)",
 				t.service.Name, tg.ContainerPort, tg.TargetGroupARN, reason)
@@ -142,7 +142,7 @@ func (s *Scheduler) reconcileService(r *region, svc *service, verdicts map[*task
 			continue
 		}
 		v := verdicts[t]
-		if v.healthy {
+		if v.healthy && !t.wasHealthy {
 			t.wasHealthy = true
 			svc.failures = 0
 			t.deployment.run = 0

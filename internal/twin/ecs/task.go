@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,7 +39,6 @@ type containerState struct {
 	config  topology.Container
 	process *task.Process
 	logPath string
-	reason  string
 }
 
 func (t *taskState) stopping() bool { return t.view.DesiredStatus == "STOPPED" }
@@ -137,8 +137,11 @@ func (s *Scheduler) run(r *region, t *taskState) {
 	}
 	s.end(t)
 	s.mu.Lock()
-	s.bury(t)
+	forgotten := s.bury(t)
 	s.mu.Unlock()
+	for _, dir := range forgotten {
+		_ = os.RemoveAll(dir)
+	}
 	r.poke()
 }
 
@@ -157,10 +160,12 @@ func (s *Scheduler) begin(r *region, t *taskState) error {
 		c.process, c.logPath = process, process.Spec().LogPath
 		up, frozen := r.up, r.frozen
 		s.mu.Unlock()
-		// The region was lost or frozen while the process was forked.
+		// The region may have been lost or frozen while the process was forked.
 		if !up {
 			process.Kill()
-		} else if frozen {
+			return fmt.Errorf("%w: %s", ErrRegionDown, r.name)
+		}
+		if frozen {
 			_ = process.Freeze()
 		}
 	}
@@ -177,7 +182,10 @@ func (s *Scheduler) spec(t *taskState, c *containerState) (task.Spec, error) {
 	}
 	var env []string
 	if s.opts.Environment != nil {
-		env = s.opts.Environment(t.service.Service, c.config, t.address)
+		s.mu.Lock()
+		def := t.service.Service
+		s.mu.Unlock()
+		env = s.opts.Environment(def, c.config, t.address)
 	} else {
 		for name, value := range c.config.Environment {
 			env = append(env, name+"="+value)
@@ -315,22 +323,36 @@ func (s *Scheduler) end(t *taskState) {
 	})
 	var stopping sync.WaitGroup
 	for _, p := range processes {
-		stopping.Go(func() { _ = p.Stop(ctx) })
+		stopping.Go(func() {
+			if t.isLost() { // a lost machine asks nobody to end
+				p.Kill()
+				return
+			}
+			_ = p.Stop(ctx)
+		})
 	}
 	stopping.Wait()
 	close(stop)
 	watching.Wait()
 }
 
-// bury notes the task's end and gives its address back. The caller holds the lock.
-func (s *Scheduler) bury(t *taskState) {
+// bury notes the task's end and gives its address back. It returns the folders of tasks that ended too long ago to be
+// remembered. The caller holds the lock.
+func (s *Scheduler) bury(t *taskState) (forgotten []string) {
 	svc := t.service
 	t.view.LastStatus, t.view.StoppedAt = "STOPPED", time.Now()
 	svc.tasks = slices.DeleteFunc(svc.tasks, func(o *taskState) bool { return o == t })
 	svc.stopped = append(svc.stopped, t)
-	svc.stopped = slices.DeleteFunc(svc.stopped, func(o *taskState) bool { return time.Since(o.view.StoppedAt) > keepStopped })
-	svc.stopped = svc.stopped[max(0, len(svc.stopped)-maxStopped):]
 	s.opts.Fabric.Release(svc.Region, "task/"+t.view.ID)
+	for len(svc.stopped) > 0 && (len(svc.stopped) > maxStopped || time.Since(svc.stopped[0].view.StoppedAt) > keepStopped) {
+		for _, c := range svc.stopped[0].containers {
+			if c.process != nil {
+				forgotten = append(forgotten, c.process.Spec().Dir)
+			}
+		}
+		svc.stopped = svc.stopped[1:]
+	}
+	return forgotten
 }
 
 // exitCodes words how the containers ended.

@@ -77,7 +77,7 @@ func smallTwin(t *testing.T, dir string, credential *syscall.Credential) (*exec.
 		}
 	}
 	cmd := exec.Command(program, dir)
-	cmd.Env = []string{helperEnv + "=supervisor"}
+	cmd.Env = []string{helperEnv + "=supervisor", "GORACE=atexit_sleep_ms=0"}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential, Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	stdin, err := cmd.StdinPipe()

@@ -122,7 +122,7 @@ func stateDir(t *testing.T) string {
 }
 
 func helperSpec(name, helper string, args ...string) Spec {
-	return Spec{Name: name, Region: "us-east-1", Path: os.Args[0], Args: args, Env: []string{helperEnv + "=" + helper, "COLOUR=red"}}
+	return Spec{Name: name, Region: "us-east-1", Path: os.Args[0], Args: args, Env: []string{helperEnv + "=" + helper, "COLOUR=red", "GORACE=atexit_sleep_ms=0"}}
 }
 
 func start(t *testing.T, s *Supervisor, spec Spec) *Process {
