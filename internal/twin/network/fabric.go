@@ -139,8 +139,8 @@ func reserve(block int) (net.Listener, int, error) {
 		}
 		guard, err := listenGuard(block)
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return nil, 0, fmt.Errorf("address block 127.%d.0.0/16: %w by another twin (or a program listens on port %d); choose another block, or none",
-				block, ErrBlockInUse, guardPort)
+			return nil, 0, fmt.Errorf("address block 127.%d.0.0/16: %w by another twin (or a program listens on port %d): "+
+				"choose another block, or none", block, ErrBlockInUse, guardPort)
 		}
 		return guard, block, err
 	}

@@ -87,7 +87,8 @@ func reapable(stateDir string) (string, error) {
 		return "", err
 	}
 	if len(entries) > 0 {
-		return "", fmt.Errorf("the directory is not empty (it holds %s) and would be removed with all that is in it; name a new one", entries[0].Name())
+		return "", fmt.Errorf("the directory is not empty (it holds %s) and would be removed with all that is in it; name a new one",
+			entries[0].Name())
 	}
 	return dir, nil
 }
