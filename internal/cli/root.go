@@ -99,6 +99,8 @@ func ExitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.Is(err, operator.ErrUsage): // also a file that was named and may not be read
+		return exitUsage
 	case errors.Is(err, twin.ErrEnvironment), drill.IsEnvironment(err):
 		return exitEnvironment
 	}

@@ -52,6 +52,9 @@ func newTwinUpCommand() *cobra.Command {
 		Short: "Build the twin and run it until Ctrl-C or 'twin down'",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := runPath(name); err != nil {
+				return err
+			}
 			r, err := f.open()
 			if err != nil {
 				return err
