@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -106,7 +107,8 @@ func (in *Installation) chooseUser() error {
 func (in Installation) Command(ctx context.Context, dir, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(in.BinDir, program), args...)
 	cmd.Dir = dir
-	cmd.Env = append(environment(), "LC_ALL=C", "TZ=UTC", "PGTZ=UTC")
+	// libpq looks for certificates below HOME: the caller's are none of its business, and root's it may not even read.
+	cmd.Env = append(environment(), "LC_ALL=C", "TZ=UTC", "PGTZ=UTC", "HOME="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: in.Credential, Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error {
 		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); errors.Is(err, syscall.ESRCH) {
@@ -187,8 +189,9 @@ func (in Installation) WriteFile(path, content string) error {
 	return in.Own(path)
 }
 
-// InitDB makes a data directory with the given superuser, authenticated by password over TCP.
-func (in Installation) InitDB(ctx context.Context, dataDir, superuser, password string) error {
+// InitDB makes a data directory with the given superuser, authenticated by password over TCP. Further arguments go to
+// initdb.
+func (in Installation) InitDB(ctx context.Context, dataDir, superuser, password string, more ...string) error {
 	if err := in.MakeDir(dataDir); err != nil {
 		return fmt.Errorf("make data directory %s: %w", dataDir, err)
 	}
@@ -197,8 +200,18 @@ func (in Installation) InitDB(ctx context.Context, dataDir, superuser, password 
 		return err
 	}
 	defer os.Remove(pwFile)
-	return in.Run(ctx, dataDir, "initdb", "-D", dataDir, "-U", superuser, "--pwfile", pwFile,
-		"--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
+	args := []string{"-D", dataDir, "-U", superuser, "--pwfile", pwFile, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C",
+		"--no-sync", "--no-instructions"}
+	return in.Run(ctx, dataDir, "initdb", append(args, more...)...)
+}
+
+// Single runs SQL statements on a data directory whose server does not run.
+func (in Installation) Single(ctx context.Context, dataDir string, statements []string) error {
+	// In this mode a statement that fails does not end the program, unless it is told so.
+	cmd := in.Command(ctx, dataDir, "postgres", "--single", "-j", "-D", dataDir, "-c", "exit_on_error=on", "-c", "fsync=off", "postgres")
+	cmd.Stdin = strings.NewReader(strings.Join(statements, ";\n\n") + ";\n\n")
+	_, err := RunCommand(cmd, nil)
+	return err
 }
 
 // Config says where a server listens and how it is set.
@@ -218,11 +231,15 @@ type Server struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
 	err    error
+	// logStart is how long the log was, in bytes, before this start.
+	logStart int64
 }
 
-// Start starts a server and returns at once; use WaitReady to wait until it accepts connections.
+// Start starts a server and returns at once; use WaitReady to wait until it accepts connections. Dynamic shared memory
+// is kept in the data directory unless the settings say otherwise: a killed server would leave it behind in /dev/shm.
 func (in Installation) Start(cfg Config) (*Server, error) {
-	args := []string{"-D", cfg.DataDir, "-c", "listen_addresses=" + cfg.Host, "-c", "port=" + strconv.Itoa(cfg.Port), "-c", "unix_socket_directories="}
+	args := []string{"-D", cfg.DataDir, "-c", "listen_addresses=" + cfg.Host, "-c", "port=" + strconv.Itoa(cfg.Port), "-c", "unix_socket_directories=",
+		"-c", "dynamic_shared_memory_type=mmap"}
 	keys := make([]string, 0, len(cfg.Settings))
 	for k := range cfg.Settings {
 		keys = append(keys, k)
@@ -236,13 +253,17 @@ func (in Installation) Start(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("open the log of PostgreSQL at %s: %w", cfg.Host, err)
 	}
 	defer log.Close()
+	logStart, err := log.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, fmt.Errorf("open the log of PostgreSQL at %s: %w", cfg.Host, err)
+	}
 	// The server outlives any one context: it ends by Stop, Kill, or with this process (Pdeathsig).
 	cmd := in.Command(context.Background(), cfg.DataDir, "postgres", args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start PostgreSQL at %s:%d: %w", cfg.Host, cfg.Port, err)
 	}
-	s := &Server{Config: cfg, cmd: cmd, exited: make(chan struct{})}
+	s := &Server{Config: cfg, cmd: cmd, exited: make(chan struct{}), logStart: logStart}
 	go func() {
 		s.err = cmd.Wait()
 		close(s.exited)
@@ -293,14 +314,45 @@ func (s *Server) Stop(ctx context.Context) error {
 // StartError says why a server ended while it was starting, with a hint where the cause is a known one. Call it only
 // after Exited.
 func (s *Server) StartError() error {
-	text := s.LogTail()
+	text := cause(s.log())
 	return fmt.Errorf("PostgreSQL at %s:%d ended while starting (%v): %s%s", s.Host, s.Port, s.err, text, hint(text))
 }
 
-// LogTail is the last three lines of the server's log.
-func (s *Server) LogTail() string {
-	data, _ := os.ReadFile(s.LogFile)
-	return lastLines(string(data), 3)
+// LogTail is the last three lines that this start of the server has logged.
+func (s *Server) LogTail() string { return lastLines(s.log(), 3) }
+
+// LogStart is how long the log was, in bytes, before this start.
+func (s *Server) LogStart() int64 { return s.logStart }
+
+// log reads what this start has logged, the last 16 KiB of it.
+func (s *Server) log() string {
+	const window = 16 << 10
+	f, err := os.Open(s.LogFile)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	offset := s.logStart
+	if info, err := f.Stat(); err == nil {
+		offset = max(offset, info.Size()-window)
+	}
+	data, _ := io.ReadAll(io.NewSectionReader(f, offset, window))
+	return string(data)
+}
+
+// cause picks the lines of a log that say why a server ended; behind them come others that only say that it did.
+func cause(log string) string {
+	var lines []string
+	for line := range strings.Lines(log) {
+		fatal := strings.Contains(line, "FATAL:") || strings.Contains(line, "PANIC:") || strings.Contains(line, "could not")
+		if fatal && !strings.Contains(line, "the database system is") || len(lines) > 0 && strings.Contains(line, "DETAIL:") {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) == 0 {
+		return lastLines(log, 3)
+	}
+	return lastLines(strings.Join(lines, ""), 3)
 }
 
 // hint names the remedy for the causes that an operator can do something about.

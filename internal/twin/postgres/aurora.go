@@ -74,6 +74,8 @@ type Aurora struct {
 	cancel     context.CancelFunc
 	background sync.WaitGroup
 	secrets    secrets
+	// synchronizeLimit is defaultSynchronizeLimit but in tests.
+	synchronizeLimit time.Duration
 
 	// mu guards everything below, including the fields of regions, globals, clusters and instances. It is held for
 	// moments, also while a server is forked (so that a Region that is being lost can't miss one), never while waiting.
@@ -150,8 +152,6 @@ type instance struct {
 	server *pgserver.Server
 	// ready: the server answered a query since it was started.
 	ready bool
-	// logStart is how long, in bytes, the log was when the server was started.
-	logStart int64
 }
 
 // New reads the topology and prepares the service; Start brings it up.
@@ -175,7 +175,7 @@ func New(opt Options) (*Aurora, error) {
 	opt.Dir = dir
 	a := &Aurora{
 		opt: opt, regions: map[string]*region{}, lags: map[string]float64{}, changed: make(chan struct{}),
-		secrets: secrets{admin: rand.Text(), replication: rand.Text()},
+		synchronizeLimit: defaultSynchronizeLimit, secrets: secrets{admin: rand.Text(), replication: rand.Text()},
 	}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	if err := a.build(); err != nil {

@@ -30,7 +30,7 @@ type secrets struct{ admin, replication string }
 func (a *Aurora) settings() map[string]string {
 	return map[string]string{
 		"wal_level": "replica", "hot_standby": "on", "max_wal_senders": "20", "max_connections": "300",
-		"max_prepared_transactions": "0", "max_worker_processes": "4", "max_locks_per_transaction": "64",
+		"max_prepared_transactions": "0", "max_worker_processes": "8", "max_locks_per_transaction": "64",
 		"track_commit_timestamp": "on", "wal_log_hints": "off", "synchronous_commit": "on", "synchronous_standby_names": "",
 		"wal_retrieve_retry_interval": "100ms", "recovery_target_timeline": "latest", "hot_standby_feedback": "off",
 		"wal_receiver_timeout": "10s", "wal_sender_timeout": "10s", "wal_receiver_status_interval": "1s",
@@ -39,7 +39,6 @@ func (a *Aurora) settings() map[string]string {
 		// A query on a reader must not hold up the replay for long.
 		"max_standby_streaming_delay": "2s",
 		"shared_buffers":              "32MB", "huge_pages": "off", "jit": "off", "fsync": "off", "full_page_writes": "on",
-		// Files in the volume instead of /dev/shm, where a killed server would leave them behind.
 		"dynamic_shared_memory_type": "mmap", "shared_memory_type": "mmap",
 		"ssl": "on", "ssl_cert_file": a.certFile(), "ssl_key_file": a.keyFile(), "password_encryption": "scram-sha-256",
 		"logging_collector": "off", "log_destination": "stderr", "log_line_prefix": "%m [%p] %q%u@%d ", "log_checkpoints": "off",
@@ -58,7 +57,7 @@ var owned = []string{
 
 // chooseParameters decides which parameters of the parameter groups PostgreSQL gets: those that it knows, that are not
 // the twin's own, and that it starts with. The rest is listed as ignored.
-func (a *Aurora) chooseParameters(ctx context.Context, volume string) error {
+func (a *Aurora) chooseParameters(ctx context.Context, volume string, clusters []*cluster) error {
 	out, err := a.opt.Installation.Output(ctx, a.opt.Dir, "postgres", "--describe-config")
 	if err != nil {
 		return fmt.Errorf("list PostgreSQL's parameters: %w", err)
@@ -69,7 +68,7 @@ func (a *Aurora) chooseParameters(ctx context.Context, volume string) error {
 		known[strings.ToLower(name)] = true
 	}
 	own := a.settings()
-	for _, c := range a.clusters {
+	for _, c := range clusters {
 		parameters := map[string]string{}
 		var ignored []string
 		for _, name := range slices.Sorted(maps.Keys(c.spec.Parameters)) {

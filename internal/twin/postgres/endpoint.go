@@ -57,7 +57,7 @@ func (a *Aurora) relay(from, name, to string, port int, target func() (string, b
 	}
 	proxy, err := a.opt.Fabric.Proxy(network.ProxyConfig{FromRegion: from, ListenAddr: listen.String(), ToRegion: to, Target: target})
 	if err != nil {
-		return listen, fmt.Errorf("open %s at %s (does another program listen on port %d?): %w", name, listen, listen.Port(), err)
+		return listen, fmt.Errorf("open %s: %w (stop the program that uses port %d; a PostgreSQL or a container that listens on 0.0.0.0 takes the port of every address)", name, err, listen.Port())
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

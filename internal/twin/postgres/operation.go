@@ -10,6 +10,8 @@ import (
 )
 
 const (
+	// acquireLimit bounds the wait for a restart or a rebuild that has a cluster's servers in hand.
+	acquireLimit = 10 * time.Second
 	// operationLimit bounds a switchover or failover as a whole.
 	operationLimit = 60 * time.Second
 	// promoteLimit bounds one promotion.

@@ -55,7 +55,8 @@ func (a *Aurora) serversOf(r *region) []*pgserver.Server {
 
 // ReturnRegion starts a lost Region's servers again, each on the volume that it had: a writer that nobody replaced goes
 // on as the writer, a secondary follows again, and an old writer that was replaced meanwhile comes back as a zombie,
-// until Aurora resynchronizes it. It returns when the servers answer.
+// until Aurora resynchronizes it. It returns when the servers answer. A server that does not is named in the error and
+// tried again in the background; a Region that is not lost is left as it is.
 func (a *Aurora) ReturnRegion(ctx context.Context, region string) error {
 	a.mu.Lock()
 	r := a.regions[region]
@@ -63,11 +64,13 @@ func (a *Aurora) ReturnRegion(ctx context.Context, region string) error {
 		a.mu.Unlock()
 		return fmt.Errorf("return Region %s: it has no DB cluster, or the twin is being stopped", region)
 	}
-	if !r.up {
-		r.up, r.frozen = true, false
-		r.epoch, r.end = context.WithCancel(a.ctx)
-		a.broadcast()
+	if r.up {
+		a.mu.Unlock()
+		return nil
 	}
+	r.up, r.frozen = true, false
+	r.epoch, r.end = context.WithCancel(a.ctx)
+	a.broadcast()
 	a.mu.Unlock()
 	var group errgroup.Group
 	for _, c := range a.clusters {

@@ -194,9 +194,9 @@ func (a *Aurora) isBroken(in *instance) bool {
 	a.mu.Lock()
 	c := in.cluster
 	standby := in.running() && !in.writes() && !c.rebuilding && !c.region.frozen && c.doing == ""
-	offset := in.logStart
+	server := in.server
 	a.mu.Unlock()
-	if !standby || !saysHopeless(in.logFile, offset) {
+	if !standby || !saysHopeless(in.logFile, server.LogStart()) {
 		return false
 	}
 	streams, err := ask[bool](a.ctx, a, in, "select exists (select from pg_stat_wal_receiver where status = 'streaming')")

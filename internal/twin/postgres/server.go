@@ -70,18 +70,15 @@ func (a *Aurora) fork(in *instance) (*pgserver.Server, error) {
 	switch {
 	case a.stopping:
 		return nil, errStopped
+	case in.server != nil:
+		return in.server, nil
 	case !r.up:
 		return nil, errRegionDown
 	case r.frozen:
 		return nil, errRegionFrozen
-	case in.server != nil:
-		return in.server, nil
 	}
 	settings := a.settings()
 	maps.Copy(settings, in.cluster.parameters)
-	if info, err := os.Stat(in.logFile); err == nil {
-		in.logStart = info.Size()
-	}
 	server, err := a.opt.Installation.Start(pgserver.Config{DataDir: in.volume, Host: in.host, Port: in.port, Settings: settings, LogFile: in.logFile})
 	if err != nil {
 		return nil, err

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -44,6 +44,9 @@ func (a *Aurora) startAll(ctx context.Context) error {
 	if err := a.openEndpoints(); err != nil {
 		return err
 	}
+	if err := a.checkPorts(); err != nil {
+		return err
+	}
 	if err := a.writeSecrets(); err != nil {
 		return err
 	}
@@ -56,9 +59,6 @@ func (a *Aurora) startAll(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	for _, c := range a.clusters {
 		group.Go(func() error { return a.bring(groupCtx, c) })
-		if c.role == RoleWriter {
-			group.Go(func() error { return a.bootstrap(groupCtx, c) })
-		}
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -77,29 +77,65 @@ func (a *Aurora) startAll(ctx context.Context) error {
 	return nil
 }
 
-// makeVolumes makes one database cluster and copies it: a volume that was never started is a base backup of itself,
-// so that every standby begins where the writer begins.
+// checkPorts finds an address that another program listens on before anything is made for nothing.
+func (a *Aurora) checkPorts() error {
+	for _, c := range a.clusters {
+		for _, in := range c.instances {
+			l, err := net.Listen("tcp4", in.address())
+			if err != nil {
+				return fmt.Errorf("instance %s can't listen: %w (stop the program that uses port %d; a PostgreSQL or a container that listens on 0.0.0.0 takes the port of every address)",
+					in.spec.Identifier, err, in.port)
+			}
+			if err := l.Close(); err != nil {
+				return fmt.Errorf("instance %s: %w", in.spec.Identifier, err)
+			}
+		}
+	}
+	return nil
+}
+
+// makeVolumes makes one volume for each writer and copies it for whoever follows: a volume whose server does not run is
+// a base backup of itself, so that every standby begins where its writer begins.
 func (a *Aurora) makeVolumes(ctx context.Context) error {
-	first := a.path("volumes", "template")
-	if err := a.opt.Installation.InitDB(ctx, first, adminUser, a.secrets.admin); err != nil {
+	group, groupCtx := errgroup.WithContext(ctx)
+	for _, c := range a.clusters {
+		if c.role == RoleWriter {
+			group.Go(func() error { return a.makeFamily(groupCtx, c) })
+		}
+	}
+	return group.Wait()
+}
+
+// makeFamily makes the volumes of a writer, its readers and the clusters that follow it.
+func (a *Aurora) makeFamily(ctx context.Context, writer *cluster) error {
+	first := a.newVolume(writer.head)
+	if err := a.opt.Installation.InitDB(ctx, first, adminUser, a.secrets.admin, "--wal-segsize=4"); err != nil {
 		return err
 	}
+	a.set(func() { writer.head.volume = first })
 	if err := a.writeAccess(first); err != nil {
 		return err
 	}
-	var group errgroup.Group
-	group.Go(func() error { return a.chooseParameters(ctx, first) })
-	for _, c := range a.clusters {
+	if err := a.opt.Installation.Single(ctx, first, a.bootstrap(writer)); err != nil {
+		return fmt.Errorf("set up cluster %s: %w", writer.spec.Identifier, err)
+	}
+	members := []*cluster{writer}
+	if writer.global != nil {
+		members = writer.global.members
+	}
+	var copies errgroup.Group
+	copies.Go(func() error { return a.chooseParameters(ctx, first, members) })
+	for _, c := range members {
 		for _, in := range c.instances {
+			if in == writer.head {
+				continue
+			}
 			volume := a.newVolume(in)
 			a.set(func() { in.volume = volume })
-			group.Go(func() error { return a.copyVolume(ctx, first, volume) })
+			copies.Go(func() error { return a.copyVolume(ctx, first, volume) })
 		}
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	return os.RemoveAll(first)
+	return copies.Wait()
 }
 
 // bring starts all of a cluster's servers that have a volume, at once, and waits until they answer.
@@ -115,22 +151,20 @@ func (a *Aurora) bring(ctx context.Context, c *cluster) error {
 func (a *Aurora) bringHeld(ctx context.Context, c *cluster) error {
 	var group errgroup.Group
 	for _, in := range c.instances {
-		group.Go(func() error { return a.start(ctx, in) })
+		group.Go(func() error {
+			err := a.start(ctx, in)
+			if err != nil {
+				a.heal(in)
+			}
+			return err
+		})
 	}
 	return group.Wait()
 }
 
-// bootstrap makes the users and the database of a new writer, as RDS does when it creates a cluster. The master user
-// is no superuser on RDS and none here.
-func (a *Aurora) bootstrap(ctx context.Context, c *cluster) error {
-	if err := a.await(ctx, func() bool { return c.head.ready || a.stopping }); err != nil {
-		return fmt.Errorf("set up cluster %s: %w", c.spec.Identifier, err)
-	}
-	conn, err := a.connect(ctx, c.head)
-	if err != nil {
-		return fmt.Errorf("set up cluster %s: %w", c.spec.Identifier, err)
-	}
-	defer conn.Close(ctx)
+// bootstrap lists the statements that make the users and the database of a new writer, as RDS does when it creates a
+// cluster. The master user is no superuser on RDS and none here.
+func (a *Aurora) bootstrap(c *cluster) []string {
 	master := pgx.Identifier{c.spec.MasterUsername}.Sanitize()
 	statements := []string{
 		"create role " + replicationUser + " login replication password " + literal(a.secrets.replication),
@@ -139,17 +173,11 @@ func (a *Aurora) bootstrap(ctx context.Context, c *cluster) error {
 		"create role " + master + " login createdb createrole password " + literal(a.opt.Password),
 		"grant rds_superuser, pg_monitor, pg_signal_backend, pg_checkpoint to " + master,
 	}
-	if name := databaseName(c.spec); name == "postgres" {
-		statements = append(statements, "alter database postgres owner to "+master)
-	} else {
-		statements = append(statements, "create database "+pgx.Identifier{name}.Sanitize()+" owner "+master)
+	name := databaseName(c.spec)
+	if name == "postgres" {
+		return append(statements, "alter database postgres owner to "+master)
 	}
-	for _, statement := range statements {
-		if _, err := conn.Exec(ctx, statement); err != nil {
-			return fmt.Errorf("set up cluster %s: %w", c.spec.Identifier, err)
-		}
-	}
-	return nil
+	return append(statements, "create database "+pgx.Identifier{name}.Sanitize()+" owner "+master)
 }
 
 // literal quotes a string for SQL.
@@ -173,24 +201,28 @@ func (a *Aurora) waitFollowing(ctx context.Context, c *cluster) error {
 		if in == origin {
 			continue
 		}
-		if err := eventually(ctx, poll, func() error { return a.replayed(ctx, in, target) }); err != nil {
+		if err := a.waitReplayed(ctx, in, target); err != nil {
 			return fmt.Errorf("cluster %s does not follow: %w", c.spec.Identifier, err)
 		}
 	}
 	return nil
 }
 
-// replayed fails unless an instance streams and has replayed a position.
-func (a *Aurora) replayed(ctx context.Context, in *instance, position string) error {
-	there, err := ask[bool](ctx, a, in,
-		"select coalesce(pg_last_wal_replay_lsn() >= $1::pg_lsn, false) and exists (select from pg_stat_wal_receiver where status = 'streaming')", position)
-	if err != nil {
-		return err
-	}
-	if !there {
-		return fmt.Errorf("instance %s has not replayed %s", in.spec.Identifier, position)
-	}
-	return nil
+// waitReplayed waits until an instance streams and has replayed a position.
+func (a *Aurora) waitReplayed(ctx context.Context, in *instance, position string) error {
+	const question = "select coalesce(pg_last_wal_replay_lsn() >= $1::pg_lsn, false) and exists (select from pg_stat_wal_receiver where status = 'streaming')"
+	var connection probe
+	defer connection.close()
+	return eventually(ctx, poll, func() error {
+		var there bool
+		if err := connection.query(ctx, a, in, question, &there, position); err != nil {
+			return err
+		}
+		if !there {
+			return fmt.Errorf("instance %s has not replayed %s", in.spec.Identifier, position)
+		}
+		return nil
+	})
 }
 
 // Stop kills every server and closes every relay. It leaves the files below Dir, the snapshots among them, to the caller.

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// synchronizeLimit bounds how long a switchover waits for the target to catch up while the old writer still serves.
-	synchronizeLimit = 10 * time.Second
+	// defaultSynchronizeLimit bounds how long a switchover waits for the target to catch up while the old writer still serves.
+	defaultSynchronizeLimit = 10 * time.Second
 	// replayLimit bounds how long it waits after the old writer has stopped, while nobody serves.
 	replayLimit = 5 * time.Second
 )
@@ -66,7 +66,9 @@ func (a *Aurora) switchover(g *global, from, to *cluster) {
 
 // moveGlobalWriter does the work of a switchover. It returns nil if the target is the writer at the end.
 func (a *Aurora) moveGlobalWriter(ctx context.Context, g *global, from, to *cluster) error {
-	release, err := a.acquire(ctx, from, to)
+	acquireCtx, cancelAcquire := context.WithTimeout(ctx, acquireLimit)
+	defer cancelAcquire()
+	release, err := a.acquire(acquireCtx, from, to)
 	if err != nil {
 		return err
 	}
@@ -87,7 +89,7 @@ func (a *Aurora) moveGlobalWriter(ctx context.Context, g *global, from, to *clus
 		a.heal(from.head)
 		return nil
 	}
-	followCtx, cancel := context.WithTimeout(ctx, synchronizeLimit)
+	followCtx, cancel := context.WithTimeout(ctx, a.synchronizeLimit)
 	defer cancel()
 	if err := a.waitFollowing(followCtx, from); err != nil {
 		a.clusterEvent(from, "", globalFailover, "DB cluster %s in Region %s does not follow its new primary yet: %v", from.spec.Identifier, from.spec.Region, err)
@@ -98,8 +100,10 @@ func (a *Aurora) moveGlobalWriter(ctx context.Context, g *global, from, to *clus
 // synchronize waits until the target has all that the writer had when it began, and makes the writer flush its pages
 // now, so that its shutdown is short.
 func (a *Aurora) synchronize(ctx context.Context, from, to *cluster) error {
-	ctx, cancel := context.WithTimeout(ctx, synchronizeLimit)
+	ctx, cancel := context.WithTimeout(ctx, a.synchronizeLimit)
 	defer cancel()
+	// Nothing is to be waited for once the writer's Region is lost; the failover that follows must not be kept waiting.
+	defer context.AfterFunc(a.epoch(from), cancel)()
 	conn, err := a.connect(ctx, from.head)
 	if err != nil {
 		return err
@@ -112,7 +116,7 @@ func (a *Aurora) synchronize(ctx context.Context, from, to *cluster) error {
 	if err := conn.QueryRow(ctx, "select pg_current_wal_flush_lsn()::text").Scan(&position); err != nil {
 		return fmt.Errorf("position of instance %s: %w", from.head.spec.Identifier, err)
 	}
-	if err := eventually(ctx, poll, func() error { return a.replayed(ctx, to.head, position) }); err != nil {
+	if err := a.waitReplayed(ctx, to.head, position); err != nil {
 		return fmt.Errorf("%w: %w", errNotCaughtUp, err)
 	}
 	return nil

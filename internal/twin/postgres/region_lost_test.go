@@ -1,0 +1,162 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"holdfast/internal/twin/network"
+)
+
+// The whole life of an old writer: its Region is lost with a tail that was not replicated, the other takes over, it comes
+// back as a zombie that takes writes, and is rebuilt with the tail put aside.
+func TestRegionLostFailoverReturnZombieRejoin(t *testing.T) {
+	tw := start(t, nil)
+	ctx := context.Background()
+	tw.empty(t)
+	client := tw.startClient(t)
+	client.waitMore(t, 100)
+	client.stop()
+	until(t, 10*time.Second, func() error {
+		return tw.wantValue(drID, nil, "select (max(id) >= "+fmt.Sprint(client.count())+")::text from rows", "true")
+	})
+	// What is committed behind a partition never arrives.
+	link := tw.fabric.Link(east, west)
+	tw.fabric.SetLink(east, west, network.LinkState{OneWayDelay: link.OneWayDelay, Partitioned: true})
+	tw.mustExec(t, primaryID, "insert into rows values (-1)")
+
+	tw.fabric.SetRegion(east, false)
+	if err := tw.LoseRegion(east); err != nil {
+		t.Fatal(err)
+	}
+	tw.fabric.SetLink(east, west, link)
+	wantCode(t, tw.Switchover(ctx, east, globalID, drARN), CodeInvalidGlobalClusterState)
+	if err := tw.exec(primaryID, nil, "select 1"); err == nil {
+		t.Fatal("a lost Region's server answers")
+	}
+
+	asked := time.Now()
+	if err := tw.Failover(ctx, west, globalID, drID, true); err != nil {
+		t.Fatal(err)
+	}
+	until(t, 20*time.Second, func() error { return tw.exec(drID, writerEndpoint, "insert into rows values (-2)") })
+	t.Logf("first write %v after the request", time.Since(asked).Round(time.Millisecond))
+	if err := tw.settle(t); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.wantAll(drID); err != nil {
+		t.Error(err)
+	}
+	tw.wantEvents(t, west, "0238")
+
+	checkZombie(t, tw)
+	checkTail(t, tw)
+
+	// The rebuilt cluster can take its role back.
+	if err := tw.Switchover(ctx, west, globalID, primaryARN); err != nil {
+		t.Fatal(err)
+	}
+	if err := tw.settle(t); err != nil {
+		t.Fatal(err)
+	}
+	until(t, 10*time.Second, func() error { return tw.wantRoles(primaryID, drID) })
+	tw.mustExec(t, primaryID, "insert into rows values (-5)")
+}
+
+// checkZombie returns the lost Region and expects its old writer to take writes until it is rebuilt.
+func checkZombie(t *testing.T, tw *twin) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	tw.fabric.SetRegion(east, true)
+	if err := tw.ReturnRegion(ctx, east); err != nil {
+		t.Fatal(err)
+	}
+	if err := tw.exec(primaryID, writerEndpoint, "insert into rows values (-3)"); err != nil {
+		t.Errorf("the zombie does not take writes: %v", err)
+	}
+	if role := tw.cluster(t, primaryID).Role; role != RoleStale {
+		t.Errorf("the old writer is %s", role)
+	}
+	wantCode(t, tw.Failover(ctx, east, globalID, primaryID, true), CodeInvalidDBClusterState)
+
+	until(t, 40*time.Second, func() error { return tw.wantRoles(drID, primaryID) })
+	tw.wantEvents(t, east, "0240", "0169", "0241")
+	tw.mustExec(t, drID, "insert into rows values (-4)")
+	const survivors = "select string_agg(id::text, ' ' order by id) from rows where id < 0"
+	until(t, 10*time.Second, func() error {
+		return errors.Join(tw.wantValue(primaryID, nil, survivors, "-4 -2"), tw.wantValue(primaryID, readerEndpoint, survivors, "-4 -2"))
+	})
+	if err := tw.exec(primaryID, writerEndpoint, "select 1"); err == nil {
+		t.Error("the writer endpoint of the rejoined cluster lets clients in")
+	}
+	until(t, 10*time.Second, func() error {
+		if ms, ok := tw.ReplicationLagMilliseconds(east); !ok || ms < 35 {
+			return fmt.Errorf("lag of the rejoined cluster: %v ms, %v", ms, ok)
+		}
+		return nil
+	})
+}
+
+// checkTail reads the divergent tail from the snapshot.
+func checkTail(t *testing.T, tw *twin) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	snapshots := tw.Snapshots(east)
+	if len(snapshots) != 1 {
+		t.Fatalf("snapshots: %v", snapshots)
+	}
+	if _, err := os.Stat(filepath.Join(snapshots[0].Path, "PG_VERSION")); err != nil {
+		t.Error(err)
+	}
+	restored, err := tw.RestoreSnapshot(ctx, snapshots[0].Identifier)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.Connect(ctx, restored.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tail string
+	if err := conn.QueryRow(ctx, "select string_agg(id::text, ' ' order by id) from rows where id < 0").Scan(&tail); err != nil || tail != "-3 -1" {
+		t.Errorf("the snapshot's tail is %q (%v), want -3 -1", tail, err)
+	}
+	_ = conn.Close(ctx)
+	if err := restored.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A Region that comes back before anybody took over goes on as the writer, with all that it had acknowledged.
+func testRegionLostForAMoment(t *testing.T, tw *twin) {
+	client := tw.startClient(t)
+	for _, region := range []string{east, west} {
+		tw.fabric.SetRegion(region, false)
+		if err := tw.LoseRegion(region); err != nil {
+			t.Fatal(err)
+		}
+		if status := tw.Clusters(region)[0].Status; status != StatusUnreachable {
+			t.Errorf("the cluster in lost %s is %s", region, status)
+		}
+		tw.fabric.SetRegion(region, true)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		if err := tw.ReturnRegion(ctx, region); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		client.waitMore(t, 50)
+	}
+	client.stop()
+	if err := client.wantAll(primaryID); err != nil {
+		t.Error(err)
+	}
+	until(t, 10*time.Second, func() error { return tw.wantRoles(primaryID, drID) })
+	until(t, 10*time.Second, func() error { return client.wantAll(drID) })
+}
