@@ -1,8 +1,12 @@
 package api
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"holdfast/internal/topology"
@@ -55,40 +59,79 @@ type Limits struct {
 	Calls int
 }
 
-// Endpoint answers AWS requests.
+// Endpoint answers AWS requests. Its methods may be called from many goroutines.
 type Endpoint struct {
-	options Options
+	options  Options
+	services map[string]*service // by the service name in a credential scope
+	calls    *callLog
+	// travelling and running are semaphores.
+	travelling, running chan struct{}
+	// streams are the logs seen so far.
+	streams streamList
+	// created is when the twin made its resources.
+	created time.Time
+	// base ends with Close.
+	base  context.Context
+	close context.CancelFunc
 }
 
-// Call is one line of the access log.
-type Call struct {
-	At time.Time `json:"at"`
-	// CallerRegion is where the request came from, empty for the world outside.
-	CallerRegion string `json:"caller_region"`
-	// Service is the SDK's name for the service ("rds", "route53", ...); Region is the region that the request was sent
-	// to, us-east-1 for Route 53.
-	Service   string `json:"service"`
-	Region    string `json:"region"`
-	Operation string `json:"operation"`
-	// Status is the HTTP status, 0 if the client got no answer.
-	Status int `json:"status"`
-	// Code is AWS's error code, empty after a success.
-	Code     string        `json:"code,omitempty"`
-	Duration time.Duration `json:"duration_ns"`
-	// RequestID is the id in the answer.
-	RequestID string `json:"request_id"`
+// New returns an endpoint. Close it.
+func New(options Options) (*Endpoint, error) {
+	if options.Network == nil {
+		return nil, errors.New("twin api: no network given")
+	}
+	if len(options.Topology.Sites) == 0 {
+		return nil, errors.New("twin api: the topology has no sites")
+	}
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	options.Limits = options.Limits.withDefaults()
+	e := &Endpoint{
+		options: options, calls: newCallLog(options.Limits.Calls, options.OnCall),
+		travelling: make(chan struct{}, options.Limits.Hanging), running: make(chan struct{}, options.Limits.Concurrent),
+	}
+	e.created = options.Now()
+	e.base, e.close = context.WithCancel(context.Background())
+	e.register()
+	return e, nil
 }
 
-// New returns an endpoint.
-func New(options Options) (*Endpoint, error) { return &Endpoint{options: options}, nil }
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		BodyBytes: cmp.Or(l.BodyBytes, 1<<20), Concurrent: cmp.Or(l.Concurrent, 256), Hanging: cmp.Or(l.Hanging, 1024),
+		Hang: cmp.Or(l.Hang, 30*time.Second), Read: cmp.Or(l.Read, 10*time.Second), Write: cmp.Or(l.Write, 60*time.Second),
+		Calls: cmp.Or(l.Calls, 20000),
+	}
+}
 
-// Handler returns the handler for callers in a region, "" for callers outside.
-func (e *Endpoint) Handler(callerRegion string) http.Handler { return http.NotFoundHandler() }
+// Close ends all requests that wait, without an answer. Requests that come later are cut off at once.
+func (e *Endpoint) Close() { e.close() }
 
 // NewServer returns a server with the endpoint's limits around Handler; the caller listens, serves and shuts down.
 func (e *Endpoint) NewServer(callerRegion string) *http.Server {
-	return &http.Server{Handler: e.Handler(callerRegion), ReadTimeout: e.options.Limits.Read}
+	return &http.Server{
+		Handler:           e.Handler(callerRegion),
+		ReadHeaderTimeout: e.options.Limits.Read,
+		ReadTimeout:       e.options.Limits.Read,
+		WriteTimeout:      e.options.Limits.Write,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(e.options.Logger.Handler(), slog.LevelDebug),
+	}
 }
 
 // Calls returns the calls that the access log still holds, oldest first.
-func (e *Endpoint) Calls() []Call { return nil }
+func (e *Endpoint) Calls() []Call { return e.calls.list() }
+
+// regions are those that a request may name.
+func (e *Endpoint) knownRegion(region string) bool {
+	t := e.options.Topology
+	if region == t.TermTable.WitnessRegion || slices.Contains(t.TermTable.ReplicaRegions, region) {
+		return region != ""
+	}
+	return slices.ContainsFunc(t.Sites, func(s topology.Site) bool { return s.Region == region })
+}
