@@ -87,7 +87,8 @@ func (f *drillFlags) run(cmd *cobra.Command) error {
 		return fmt.Errorf("print the verdict: %w", err)
 	}
 	if result.Twin != nil {
-		fmt.Fprintf(cmd.ErrOrStderr(), "the twin is still up: %s at %s, port %d; Ctrl-C takes it down\n", result.Twin.DNSName(), result.Twin.Resolver(), result.Twin.AppPort())
+		fmt.Fprintf(cmd.ErrOrStderr(), "the twin is still up: %s at %s, port %d; Ctrl-C takes it down\n",
+			result.Twin.DNSName(), result.Twin.Resolver(), result.Twin.AppPort())
 		<-cmd.Context().Done()
 	}
 	if result.Verdict.Verdict != verdict.Pass {
@@ -133,7 +134,11 @@ func (f *drillFlags) options(progress io.Writer) (drill.Options, error) {
 	}, nil
 }
 
+// printLine shows a line of progress. What single tasks and targets do is left to the timeline in the results.
 func printLine(w io.Writer, line drill.Line) {
+	if line.Kind == "task" || line.Kind == "target" {
+		return
+	}
 	fmt.Fprintf(w, "%7.1fs  %-11s  %-8s %s\n", line.At.Seconds(), line.Phase, line.Site, line.Text)
 }
 

@@ -55,7 +55,8 @@ type rehearsal struct {
 // open checks the flags and reads the state.
 func (f *rehearsalFlags) open() (rehearsal, error) {
 	if f.addressBlock != 0 && (f.addressBlock < minBlock || f.addressBlock > maxBlock) {
-		return rehearsal{}, usagef("--address-block %d: want a number from %d to %d, or none to have a free one chosen", f.addressBlock, minBlock, maxBlock)
+		return rehearsal{}, usagef("--address-block %d: want a number from %d to %d, or none to have a free one chosen",
+			f.addressBlock, minBlock, maxBlock)
 	}
 	topo, err := f.topology()
 	if err != nil {
@@ -85,7 +86,8 @@ func (f *rehearsalFlags) topology() (topology.Topology, error) {
 		return topology.Topology{}, usagef("--state %s: %w", f.state, err)
 	}
 	if len(state) > maxStateBytes {
-		return topology.Topology{}, usagef("--state %s: the file has more than %d MiB, which is no state of one deployment", f.state, maxStateBytes>>20)
+		return topology.Topology{}, usagef("--state %s: the file has more than %d MiB, which is no state of one deployment",
+			f.state, maxStateBytes>>20)
 	}
 	topo, err := topology.Parse(state)
 	if err != nil {
@@ -110,8 +112,8 @@ func checkSpeed(topo topology.Topology, speed float64) error {
 	if _, _, err := term.Scale(lease, margin, speed); err != nil {
 		// lease/N ≥ 2((margin − p)/N + p) solved for N, with p the physical part of the margin.
 		highest := float64(lease-2*(margin-term.PhysicalMargin)) / float64(2*term.PhysicalMargin)
-		return usagef("--speed %v: want a number from 1 to %.3g (with a lease of %s and a margin of %s): a faster lease would be shorter than twice its margin",
-			speed, highest, lease, margin)
+		return usagef("--speed %v: want a number from 1 to %.3g (with a lease of %s and a margin of %s): "+
+			"a faster lease would be shorter than twice its margin", speed, highest, lease, margin)
 	}
 	return nil
 }
@@ -145,16 +147,19 @@ func (f *rehearsalFlags) programs(topo topology.Topology) (map[string]string, er
 		case name == "holdfast":
 			program = self
 		case name != "payd" && f.state != "":
-			return nil, usagef("--state %s: it runs the image %s, which has no program on this machine; pass --image %s=PATH", f.state, image, name)
+			return nil, usagef("--state %s: it runs the image %s, which has no program on this machine; pass --image %s=PATH",
+				f.state, image, name)
 		}
 		if _, err := exec.LookPath(program); err != nil {
-			return nil, fmt.Errorf("%w: the program for the image %s is missing: %w; run 'make build', or pass --image %s=PATH", operator.ErrEnvironment, image, err, name)
+			return nil, fmt.Errorf("%w: the program for the image %s is missing: %w; run 'make build', or pass --image %s=PATH",
+				operator.ErrEnvironment, image, err, name)
 		}
 		programs[image] = program
 	}
 	for name := range given {
 		if !used[name] {
-			return nil, usagef("--image %s=…: no service of the deployment runs such an image; its images are %s", name, strings.Join(imagesOf(topo), ", "))
+			return nil, usagef("--image %s=…: no service of the deployment runs such an image; its images are %s",
+				name, strings.Join(imagesOf(topo), ", "))
 		}
 	}
 	return programs, nil

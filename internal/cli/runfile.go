@@ -92,7 +92,8 @@ func takeName(name string) (*runLock, error) {
 				time.Sleep(lockPause)
 				continue
 			}
-			return nil, fmt.Errorf("%w: a twin named %s is up already: run 'holdfast twin down --name %s', or choose another --name", operator.ErrEnvironment, name, name)
+			return nil, fmt.Errorf("%w: a twin named %s is up already: run 'holdfast twin down --name %s', or choose another --name",
+				operator.ErrEnvironment, name, name)
 		}
 		// The file may have been removed by the twin before between the opening and the locking.
 		if same(file, path) {

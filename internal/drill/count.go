@@ -167,7 +167,8 @@ func (d *drill) countAcknowledged(acknowledged []merchant.Payment, kept, tail ma
 		}
 		d.verdict.Payments.Lost++
 		d.verdict.Lost = append(d.verdict.Lost, verdict.LostPayment{
-			PaymentID: p.PaymentID, AcknowledgedAtSeconds: round(p.Ended.Seconds()), Amount: p.Amount, Currency: p.Currency, InTail: tail[p.PaymentID],
+			PaymentID: p.PaymentID, AcknowledgedAtSeconds: round(p.Ended.Seconds()), Amount: p.Amount, Currency: p.Currency,
+			InTail: tail[p.PaymentID],
 		})
 		if !d.lostBefore[p.PaymentID] && d.verdict.SwitchBack.DowntimeSeconds != nil {
 			d.verdict.SwitchBack.Lost++

@@ -48,7 +48,8 @@ func (postgresDatabases) attack(ctx context.Context, dsn string) attack {
 func (postgresDatabases) streaming(ctx context.Context, active, standby string) (bool, string, error) {
 	var recovering bool
 	var receiver string
-	err := query(ctx, standby, "SELECT pg_is_in_recovery(), coalesce((SELECT status FROM pg_stat_wal_receiver), 'none')", nil, &recovering, &receiver)
+	const state = "SELECT pg_is_in_recovery(), coalesce((SELECT status FROM pg_stat_wal_receiver), 'none')"
+	err := query(ctx, standby, state, nil, &recovering, &receiver)
 	switch {
 	case err != nil:
 		return false, "the returned database does not answer", err
@@ -67,9 +68,10 @@ func (postgresDatabases) streaming(ctx context.Context, active, standby string) 
 func caughtUp(ctx context.Context, standby, written string) (bool, string, error) {
 	var caught bool
 	var replayed string
+	const position = `SELECT coalesce(pg_last_wal_replay_lsn() >= $1::text::pg_lsn, false),
+		coalesce(pg_last_wal_replay_lsn()::text, 'nothing')`
 	err := poll(ctx, pollEvery, func(ctx context.Context) (bool, string, error) {
-		err := query(ctx, standby, "SELECT coalesce(pg_last_wal_replay_lsn() >= $1::text::pg_lsn, false), coalesce(pg_last_wal_replay_lsn()::text, 'nothing')",
-			[]any{written}, &caught, &replayed)
+		err := query(ctx, standby, position, []any{written}, &caught, &replayed)
 		return caught, "", err
 	})
 	if err != nil {

@@ -200,7 +200,7 @@ func (d *drill) event(kind, site, text string) {
 // observe records an event of the twin or of the drill, and shows it.
 func (d *drill) observe(e Event) {
 	d.timeline.add(e)
-	d.show(Line{At: e.At.Sub(d.began), Phase: d.currentPhase(), Site: e.Site, Text: e.Text})
+	d.show(Line{At: e.At.Sub(d.began), Phase: d.currentPhase(), Kind: e.Kind, Site: e.Site, Text: e.Text})
 }
 
 func (d *drill) show(line Line) {
@@ -226,7 +226,8 @@ func (d *drill) startReports() (stop func()) {
 			counts, now := fleet.Counts(), time.Now()
 			rate := float64(counts.Acknowledged-last) / now.Sub(lastAt).Seconds()
 			last, lastAt = counts.Acknowledged, now
-			d.show(Line{At: now.Sub(d.began), Phase: phase, Text: fmt.Sprintf("%.1f payments/s, %d acknowledged, %d under way", rate, counts.Acknowledged, counts.Pending)})
+			text := fmt.Sprintf("%.1f payments/s, %d acknowledged, %d under way", rate, counts.Acknowledged, counts.Pending)
+			d.show(Line{At: now.Sub(d.began), Phase: phase, Kind: "load", Text: text})
 		}
 	}()
 	return func() { cancel(); <-done }

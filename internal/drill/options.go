@@ -83,8 +83,10 @@ type Line struct {
 	// At runs from the beginning of the drill.
 	At    time.Duration
 	Phase Phase
-	Site  string
-	Text  string
+	// Kind is the event's, or "load" for a line about the payments.
+	Kind string
+	Site string
+	Text string
 }
 
 // Limits bound the phases, in real time.

@@ -154,7 +154,8 @@ func (d *drill) rejoin(ctx context.Context) error {
 		return err
 	}
 	count := d.attackCount.get()
-	d.event("drill", d.first, fmt.Sprintf("the database follows %s again; %d attempts to write to it, %d accepted", d.second, count.Attempts, count.Accepted))
+	d.event("drill", d.first, fmt.Sprintf("the database follows %s again; %d attempts to write to it, %d accepted",
+		d.second, count.Attempts, count.Accepted))
 	return poll(ctx, pollEvery, d.active(d.second))
 }
 

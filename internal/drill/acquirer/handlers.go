@@ -48,7 +48,8 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case errors.Is(err, ErrConflict):
-		s.answer(w, http.StatusConflict, failure{Error: err.Error(), Message: "the reference is known with other contents", Charge: &charge})
+		s.answer(w, http.StatusConflict,
+			failure{Error: err.Error(), Message: "the reference is known with other contents", Charge: &charge})
 	case errors.Is(err, ErrVoided):
 		s.answer(w, http.StatusConflict, failure{Error: err.Error(), Message: "the reference was voided", Charge: &charge})
 	case err != nil:

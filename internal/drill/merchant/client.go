@@ -69,7 +69,9 @@ func (c *client) pay(ctx context.Context, p Payment) result {
 	if err != nil {
 		return result{outcome: Pending, problem: err.Error()}
 	}
-	body, err := json.Marshal(request{Merchant: p.Merchant, MerchantReference: p.Order, Amount: p.Amount, Currency: p.Currency, PaymentMethod: p.PaymentMethod})
+	body, err := json.Marshal(request{
+		Merchant: p.Merchant, MerchantReference: p.Order, Amount: p.Amount, Currency: p.Currency, PaymentMethod: p.PaymentMethod,
+	})
 	if err != nil {
 		return result{outcome: Refused, address: address, problem: err.Error()}
 	}
@@ -155,7 +157,8 @@ func classify(status int, body []byte) result {
 		r.outcome = Declined
 	case (status == http.StatusOK || status == http.StatusCreated) && a.ID != "" && succeeded(said):
 		r.outcome, r.problem = Acknowledged, ""
-	case status == http.StatusRequestTimeout, status == http.StatusConflict, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
+	case status == http.StatusRequestTimeout, status == http.StatusConflict, status == http.StatusTooEarly,
+		status == http.StatusTooManyRequests:
 		// 409 says that another attempt with the same key is under way.
 	case status/100 == 4:
 		r.outcome = Refused

@@ -102,7 +102,8 @@ type Fleet struct {
 func New(options Options) (*Fleet, error) {
 	options = options.withDefaults()
 	if options.Name == "" || options.Resolver == "" || options.Port <= 0 {
-		return nil, fmt.Errorf("merchants: a name, a resolver and a port are required, got %q, %q and %d", options.Name, options.Resolver, options.Port)
+		return nil, fmt.Errorf("merchants: a name, a resolver and a port are required, got %q, %q and %d",
+			options.Name, options.Resolver, options.Port)
 	}
 	f := &Fleet{options: options, finished: make(chan struct{})}
 	timeout := max(minTimeout, options.scaled(baseTimeout))

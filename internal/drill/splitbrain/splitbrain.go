@@ -283,7 +283,8 @@ func (a *Attack) note(way string, err error) {
 // stateOf is the SQLSTATE of a refusal. A standby refuses some ways at BEGIN already, with another one than for a write.
 func stateOf(refusal *pgconn.PgError) string {
 	const featureNotSupported = "0A000"
-	if refusal.Code == featureNotSupported && (strings.Contains(refusal.Message, "recovery") || strings.Contains(refusal.Message, "hot standby")) {
+	standby := strings.Contains(refusal.Message, "recovery") || strings.Contains(refusal.Message, "hot standby")
+	if refusal.Code == featureNotSupported && standby {
 		return ReadOnly
 	}
 	return refusal.Code

@@ -30,15 +30,18 @@ func (v *Verdict) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "  lost tail    %d payments, in %s\n", v.Tail.Payments, v.Tail.Folder)
 	}
 	fmt.Fprintf(&b, "  ledger       %s\n", v.Ledger.text())
-	fmt.Fprintf(&b, "  split brain  %d attempts on the old database, %d accepted%s\n", v.SplitBrain.Attempts, v.SplitBrain.Accepted, v.refusals())
-	fmt.Fprintf(&b, "  switch back  %s without an acknowledged payment, %d lost\n", seconds(v.SwitchBack.DowntimeSeconds), v.SwitchBack.Lost)
+	fmt.Fprintf(&b, "  split brain  %d attempts on the old database, %d accepted%s\n",
+		v.SplitBrain.Attempts, v.SplitBrain.Accepted, v.refusals())
+	fmt.Fprintf(&b, "  switch back  %s without an acknowledged payment, %d lost\n",
+		seconds(v.SwitchBack.DowntimeSeconds), v.SwitchBack.Lost)
 	if entries := v.highlights(); len(entries) > 0 {
 		fmt.Fprintf(&b, "  timeline\n")
 		for _, e := range entries {
 			fmt.Fprintf(&b, "    %7.1f s  %-8s %s\n", e.AtSeconds, e.Site, clip(e.Event, 90))
 		}
 	}
-	fmt.Fprintf(&b, "  environment  %d CPUs, PostgreSQL %s, %s\n", v.Environment.CPUs, v.Environment.PostgreSQL, v.Environment.StartedAt.UTC().Format("2006-01-02 15:04 UTC"))
+	fmt.Fprintf(&b, "  environment  %d CPUs, PostgreSQL %s, %s\n",
+		v.Environment.CPUs, v.Environment.PostgreSQL, v.Environment.StartedAt.UTC().Format("2006-01-02 15:04 UTC"))
 	if v.ResultsFolder != "" {
 		fmt.Fprintf(&b, "  results      %s\n", v.ResultsFolder)
 	}
