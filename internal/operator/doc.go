@@ -9,6 +9,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"holdfast/internal/aws"
@@ -48,6 +50,8 @@ type Operator struct {
 	cloud  cloud
 	lookup func(ctx context.Context, host string) ([]string, error)
 	secret func(ctx context.Context, s Site) (string, error)
+	// answered is the index of the replica that answered last.
+	answered atomic.Int32
 }
 
 // Open makes an operator that reaches the deployment with the process's AWS configuration. Nothing is sent.
@@ -96,34 +100,51 @@ func (o *Operator) Password(ctx context.Context, s Site) (string, error) {
 	return password, nil
 }
 
-// Record reads the record from the first replica that answers.
+// Record asks all replicas at once and returns the first answer: each is strongly consistent, and that of a lost
+// region would only be waited for.
 func (o *Operator) Record(ctx context.Context) (term.Record, error) {
-	var errs []error
-	for _, s := range o.stores {
-		attempt, cancel := context.WithTimeout(ctx, callLimit)
-		r, err := s.Read(attempt)
-		cancel()
-		if err == nil || errors.Is(err, term.ErrNoRecord) {
-			return r, err
-		}
-		errs = append(errs, err)
-	}
-	return term.Record{}, fmt.Errorf("%w: no replica of the term table answers: %w", ErrEnvironment, errors.Join(errs...))
+	return first(ctx, o, func(ctx context.Context, s term.Store) (term.Record, error) { return s.Read(ctx) })
 }
 
-// Beacons reads the sites' beacons from the first replica that answers.
+// Beacons reads the sites' beacons from the replica that answers first.
 func (o *Operator) Beacons(ctx context.Context) (map[string]term.Beacon, error) {
-	var errs []error
-	for _, s := range o.stores {
-		attempt, cancel := context.WithTimeout(ctx, callLimit)
-		found, err := s.Beacons(attempt)
-		cancel()
-		if err == nil {
-			return found, nil
-		}
-		errs = append(errs, err)
+	return first(ctx, o, func(ctx context.Context, s term.Store) (map[string]term.Beacon, error) { return s.Beacons(ctx) })
+}
+
+// first returns the first certain answer of any replica, and remembers whose it was.
+func first[T any](ctx context.Context, o *Operator, ask func(context.Context, term.Store) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	type answer struct {
+		replica int
+		value   T
+		err     error
 	}
-	return nil, fmt.Errorf("%w: no replica of the term table answers: %w", ErrEnvironment, errors.Join(errs...))
+	answers := make(chan answer, len(o.stores))
+	for i, s := range o.stores {
+		go func() {
+			value, err := ask(ctx, s)
+			answers <- answer{i, value, err}
+		}()
+	}
+	var errs []error
+	for range o.stores {
+		a := <-answers
+		if a.err == nil || errors.Is(a.err, term.ErrNoRecord) {
+			o.answered.Store(int32(a.replica))
+			return a.value, a.err
+		}
+		errs = append(errs, a.err)
+	}
+	var none T
+	return none, fmt.Errorf("%w: no replica of the term table answers: %w", ErrEnvironment, errors.Join(errs...))
+}
+
+// replicas are the stores, the one that answered last first: a write is sent to one after the other, and a lost
+// region's would be waited for.
+func (o *Operator) replicas() []term.Store {
+	i := int(o.answered.Load())
+	return append([]term.Store{o.stores[i]}, slices.Delete(slices.Clone(o.stores), i, i+1)...)
 }
 
 // change applies an edit to the newest record until a conditional write of it succeeds. edit returns false if there is
@@ -154,7 +175,7 @@ func (o *Operator) change(ctx context.Context, edit func(*term.Record) (bool, er
 // write sends one version, once to each replica until one answers, and reads again when the outcome is not known.
 func (o *Operator) write(ctx context.Context, next term.Record) error {
 	var errs []error
-	for _, s := range o.stores {
+	for _, s := range o.replicas() {
 		attempt, cancel := context.WithTimeout(ctx, callLimit)
 		err := s.Write(attempt, next)
 		cancel()

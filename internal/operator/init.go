@@ -63,7 +63,7 @@ func (o *Operator) Init(ctx context.Context, opt InitOptions) (term.Record, erro
 
 func (o *Operator) create(ctx context.Context, first term.Record) error {
 	var errs []error
-	for _, s := range o.stores {
+	for _, s := range o.replicas() {
 		attempt, cancel := context.WithTimeout(ctx, callLimit)
 		err := s.Create(attempt, first)
 		cancel()

@@ -130,7 +130,7 @@ func (o *Operator) approve(ctx context.Context, site string, a term.Approval) er
 	}
 	b.Approval = &a
 	var errs []error
-	for _, s := range o.stores {
+	for _, s := range o.replicas() {
 		attempt, cancel := context.WithTimeout(ctx, callLimit)
 		err := s.PutBeacon(attempt, b)
 		cancel()
