@@ -271,6 +271,18 @@ func (r *running) becomes(t *testing.T, path string, code int) {
 	})
 }
 
+// staysInService asks /healthz again and again for longer than a lease.
+func (r *running) staysInService(t *testing.T) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(testLease + testMargin); time.Now().Before(end); <-tick.C {
+		if code, body := r.get(t, "/healthz"); code != 200 {
+			t.Fatalf("/healthz of %s: %d %s", r.cfg.Warden, code, body)
+		}
+	}
+}
+
 // newStore makes a store with a record.
 func newStore(t *testing.T, r term.Record) *termtest.Memory {
 	t.Helper()

@@ -41,6 +41,7 @@ func takeover(t *testing.T) (*site, *termtest.Memory) {
 // TestRegionLost: two wardens of the standby site watch the lease out, take the next term once, promote under it,
 // record it, extend the lease, and only then say 200.
 func TestRegionLost(t *testing.T) {
+	t.Parallel()
 	s, memory := takeover(t)
 	promote := s.plane.promote
 	s.plane.promote = func(ctx context.Context, lossy bool) error {
@@ -98,6 +99,7 @@ func TestRegionLost(t *testing.T) {
 // TestSlowPromotionKeepsTheTerm: a promotion that hangs until its deadline neither stops the renewals nor is it
 // repeated beyond the trust it began under; a later attempt succeeds under the same term.
 func TestSlowPromotionKeepsTheTerm(t *testing.T) {
+	t.Parallel()
 	s, memory := takeover(t)
 	promote := s.plane.promote
 	var attempts atomic.Int32

@@ -47,6 +47,7 @@ func sampleOnce(ctx context.Context, dsn string) (fence.State, error) {
 // TestSwitchover: a wanted hand-over is sealed, drained, moved and granted, in this order, and no write passes from the
 // seal on, although the lease was not over.
 func TestSwitchover(t *testing.T) {
+	t.Parallel()
 	_, dsn := pgservertest.Start(t, nil)
 	protectedTable(t, dsn)
 	memory := newStore(t, firstRecord())
@@ -88,6 +89,7 @@ func TestSwitchover(t *testing.T) {
 // TestHandOverIsTakenBack: nobody takes the grant in time, so the holder goes on under the next term, and the sealed
 // database opens again for that one only.
 func TestHandOverIsTakenBack(t *testing.T) {
+	t.Parallel()
 	_, dsn := pgservertest.Start(t, nil)
 	protectedTable(t, dsn)
 	memory := newStore(t, firstRecord())
