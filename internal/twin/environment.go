@@ -95,12 +95,15 @@ func (t *Twin) scaled(name, value string) string {
 	return time.Duration(float64(d) / t.opts.Speed).String()
 }
 
-// secret is a secret's value. Every secret of a deployment holds the database's master password so far; an unknown
-// ARN has none.
+// secret is a secret's value, at its own ARN or at a replica's, which differs in the region. Every secret of a
+// deployment holds the database's master password; an unknown ARN has no value.
 func (t *Twin) secret(arn string) (string, bool) {
 	for _, s := range t.topo.Secrets {
-		if s.ARN != "" && strings.HasPrefix(arn, s.ARN) {
-			return t.password, true
+		for _, region := range append([]string{s.Region}, s.ReplicaRegions...) {
+			copyARN := strings.Replace(s.ARN, ":"+s.Region+":", ":"+region+":", 1)
+			if s.ARN != "" && strings.HasPrefix(arn, copyARN) {
+				return t.password, true
+			}
 		}
 	}
 	return "", false
