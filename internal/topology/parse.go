@@ -28,7 +28,7 @@ func Parse(state []byte) (Topology, error) {
 }
 
 func parse(resources []*tfjson.StateResource, outputs map[string]*tfjson.StateOutput) (Topology, error) {
-	p := &parser{byType: map[string][]*resource{}}
+	p := &parser{byType: map[string][]*resource{}, members: map[string][]string{}}
 	for _, r := range resources {
 		if r.Mode == tfjson.ManagedResourceMode || r.Type == "aws_route53_zone" {
 			p.byType[r.Type] = append(p.byType[r.Type], &resource{
@@ -116,6 +116,10 @@ type parser struct {
 	problems Problems
 	refs     references
 	edges    []edge
+
+	// members are the ARNs that a global cluster itself calls its members: after a failover the clusters' own
+	// attributes may say nothing.
+	members map[string][]string
 
 	// What can be checked only after other subjects were read.
 	aliases    []aliasUse

@@ -180,6 +180,31 @@ func aliasInCircle(t *testing.T, all []*tfjson.StateResource, _ map[string]*tfjs
 	return all
 }
 
+func TestMembershipIsReadFromTheGlobalClusterToo(t *testing.T) {
+	resources, outputs, err := decode(DefaultState())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := parse(resources, outputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var members []any
+	for _, r := range resources {
+		if r.Type == "aws_rds_cluster" {
+			members = append(members, map[string]any{"db_cluster_arn": r.AttributeValues["arn"], "is_writer": true})
+			delete(r.AttributeValues, "global_cluster_identifier")
+		}
+	}
+	if _, err := parse(resources, outputs); err == nil || !strings.Contains(err.Error(), "no member of the global cluster") {
+		t.Errorf("clusters that nobody calls members: %v", err)
+	}
+	first(t, resources, "aws_rds_global_cluster").AttributeValues["global_cluster_members"] = members
+	if got, err := parse(resources, outputs); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("members by the global cluster's own word: %v", err)
+	}
+}
+
 func shareARN(_ *testing.T, all []*tfjson.StateResource, _ map[string]*tfjson.StateOutput) []*tfjson.StateResource {
 	for _, r := range all {
 		if r.Type == "aws_lb_target_group" {

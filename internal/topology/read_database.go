@@ -10,6 +10,9 @@ func (p *parser) readDatabases() {
 	for _, r := range p.byType["aws_rds_global_cluster"] {
 		g := GlobalCluster{Identifier: r.text("global_cluster_identifier"), ARN: r.text("arn"), Engine: r.text("engine"), EngineVersion: r.text("engine_version")}
 		p.define(kindGlobalCluster, g.Identifier, r.object)
+		for _, b := range r.blocks("global_cluster_members") {
+			p.members[g.Identifier] = append(p.members[g.Identifier], b.text("db_cluster_arn"))
+		}
 		p.t.GlobalClusters = append(p.t.GlobalClusters, g)
 	}
 	groups, parameters := p.readDatabaseGroups()

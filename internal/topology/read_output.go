@@ -100,8 +100,11 @@ func (p *parser) readSites(o object) {
 // checkSite asks that the site's parts exist, in its region, and settles which cluster is the secondary.
 func (p *parser) checkSite(s Site, o object, global string, standby bool) {
 	p.wantIn(kindDBCluster, s.Region, s.DBClusterIdentifier, o, "db_cluster_identifier")
-	p.wantIn(kindService, s.Region, s.ECSClusterName+"/"+s.AppService, o, "app_service")
-	p.wantIn(kindService, s.Region, s.ECSClusterName+"/"+s.WardenService, o, "warden_service")
+	for field, service := range map[string]string{"app_service": s.AppService, "warden_service": s.WardenService} {
+		if service != "" {
+			p.wantIn(kindService, s.Region, s.ECSClusterName+"/"+service, o, field)
+		}
+	}
 	p.want(kindLoadBalancer, s.LoadBalancerARN, o, "load_balancer_arn")
 	p.want(kindTargetGroup, s.AppTargetGroupARN, o, "app_target_group_arn")
 	p.want(kindTargetGroup, s.WardenTargetGroupARN, o, "warden_target_group_arn")
@@ -122,6 +125,9 @@ func (p *parser) checkSite(s Site, o object, global string, standby bool) {
 		if standby {
 			// A secondary is a physical copy: its database and its user are the writer's, whatever its own attributes say.
 			c.DatabaseName, c.MasterUsername = o.text("db_name"), o.text("db_user")
+		}
+		if c.GlobalClusterIdentifier == "" && slices.Contains(p.members[global], c.ARN) {
+			c.GlobalClusterIdentifier = global
 		}
 		if c.GlobalClusterIdentifier == "" || c.GlobalClusterIdentifier != global {
 			o.problem("db_cluster_identifier", "is no member of the global cluster", "set global_cluster_identifier of the aws_rds_cluster to the output's global_cluster")
