@@ -118,9 +118,12 @@ func decideRecorded(o Observation) Decision {
 }
 
 // promote asks for the writer. While the other site is there to cooperate the move is a switchover, which loses
-// nothing; once it is silent, or the cooperation took too long, only a failover is left.
+// nothing; once it is silent, or the cooperation took too long, only a failover is left. Silent is measured in beacon
+// periods here, not by the hand-over's more patient limit: a switchover is asked of the other region, and a request to
+// a lost region hangs.
 func promote(o Observation) Decision {
-	cooperative := peerFresh(o) && o.For.Unserved < o.Settings.HandoffTimeout/4
+	alive := o.PeerBeaconSeen && o.PeerBeaconAge <= 3*o.Store.Record.RenewEvery()
+	cooperative := alive && o.For.Unserved < o.Settings.HandoffTimeout/4
 	reason := "the other site is silent"
 	if cooperative {
 		reason = "the other site is there to hand its writer over"

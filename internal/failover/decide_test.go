@@ -113,6 +113,12 @@ func TestDecide(t *testing.T) {
 
 		{"acquired, no trust yet", unserved(), func(o *failover.Observation) { o.Trust = term.Trust{} }, failover.Wait, "own renewal"},
 		{"acquired, not the writer", unserved(), nil, failover.Promote, "silent"},
+		{"acquired, other site silent for less than a hand-over would wait", unserved(), func(o *failover.Observation) {
+			o.PeerBeaconSeen, o.PeerBeaconAge = true, lease+margin
+		}, failover.Promote, "silent"},
+		{"acquired, other site alive", unserved(), func(o *failover.Observation) {
+			o.PeerBeaconSeen, o.PeerBeaconAge = true, time.Second
+		}, failover.Promote, "hand its writer over"},
 		{"acquired, writer moving", unserved(), func(o *failover.Observation) { o.Cluster.Moving = true }, failover.Wait, "changing its writer"},
 		{"acquired, writer", unserved(), func(o *failover.Observation) { o.Database.Writer = true; o.Cluster.Writer = "dr" }, failover.RecordTerm, "writer"},
 		{"recorded, no lease yet", unserved(), func(o *failover.Observation) {
