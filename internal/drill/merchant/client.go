@@ -17,7 +17,7 @@ import (
 // Limits of one merchant's client.
 const (
 	maxAnswerBytes = 64 << 10
-	maxConnections = 64
+	maxConnections = 16
 	maxRetryAfter  = 5 * time.Second
 )
 

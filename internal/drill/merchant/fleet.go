@@ -19,12 +19,15 @@ const (
 	// minTimeout is the shortest time that a merchant waits for one answer, at any speed.
 	minTimeout  = 500 * time.Millisecond
 	baseTimeout = 2 * time.Second
-	// baseBackoff and maxBackoff bound the pause before a retry at speed 1; the pause is drawn from [0, bound).
-	baseBackoff  = 200 * time.Millisecond
-	maxBackoff   = 4 * time.Second
-	minBackoff   = 50 * time.Millisecond
-	minPatience  = 30 * time.Second
-	basePatience = 10 * time.Minute
+	// The pause before a retry is drawn below a bound that doubles from baseBackoff to maxBackoff, both at speed 1. The
+	// speed shortens them no further than minBackoff and minMaxBackoff: what the machine can carry is not sped up, and
+	// hundreds of payments that wait for a takeover and retry all the time would keep it down.
+	baseBackoff   = 200 * time.Millisecond
+	maxBackoff    = 4 * time.Second
+	minBackoff    = 100 * time.Millisecond
+	minMaxBackoff = 2 * time.Second
+	minPatience   = 30 * time.Second
+	basePatience  = 10 * time.Minute
 )
 
 // Options configure a Fleet.
@@ -232,11 +235,11 @@ func (f *Fleet) pay(index int, p Payment, c *client, random *rand.Rand) {
 	}
 }
 
-// backoff draws the pause before the attempt after this one: full jitter under an exponential bound.
+// backoff draws the pause before the attempt after this one: jitter over the upper three quarters of an exponential bound.
 func (f *Fleet) backoff(attempt int, random *rand.Rand) time.Duration {
-	bound := min(f.options.scaled(maxBackoff), f.options.scaled(baseBackoff)<<min(attempt-1, 10))
-	bound = max(bound, minBackoff)
-	return minBackoff/2 + time.Duration(random.Int64N(int64(bound)))
+	bound := max(minBackoff, f.options.scaled(baseBackoff)) << min(attempt-1, 10)
+	bound = min(bound, max(minMaxBackoff, f.options.scaled(maxBackoff)))
+	return bound/4 + time.Duration(random.Int64N(int64(bound)*3/4))
 }
 
 // note puts an attempt on the record, and what it came to.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +28,9 @@ const (
 	pauseReadOnly = 500 * time.Millisecond
 	maxSamples    = 20
 )
+
+// insufficientPrivilege is the SQLSTATE of what the role may not do.
+const insufficientPrivilege = "42501"
 
 // The SQLSTATEs that say no for the right reason.
 const (
@@ -56,6 +60,9 @@ type Attack struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
+	// denied are the ways that the role may not try; only the attack's own goroutine uses it.
+	denied map[string]bool
+
 	mu    sync.Mutex
 	count Count
 }
@@ -64,7 +71,10 @@ type Attack struct {
 // down, so that its first moment is not missed.
 func Start(ctx context.Context, dsn string) *Attack {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &Attack{dsn: dsn, cancel: cancel, done: make(chan struct{}), count: Count{RefusedBy: map[string]int{}, Ways: map[string]int{}}}
+	a := &Attack{
+		dsn: dsn, cancel: cancel, done: make(chan struct{}), denied: map[string]bool{},
+		count: Count{RefusedBy: map[string]int{}, Ways: map[string]int{}},
+	}
 	go a.run(ctx)
 	return a
 }
@@ -131,6 +141,9 @@ func (a *Attack) round(ctx context.Context, old, held *session) (pause time.Dura
 			if ctx.Err() != nil {
 				return 0
 			}
+			if a.denied[way.name] {
+				continue
+			}
 			a.try(ctx, old, way, "old session", statement)
 			fresh := &session{dsn: a.dsn}
 			a.try(ctx, fresh, way, "new session", statement)
@@ -185,7 +198,12 @@ func (a *Attack) try(ctx context.Context, s *session, w way, kind, statement str
 	if err != nil {
 		return
 	}
-	a.note(kind+", "+w.name, write(ctx, conn, w, statement))
+	err = write(ctx, conn, w, statement)
+	var refusal *pgconn.PgError
+	if errors.As(err, &refusal) && refusal.Code == insufficientPrivilege {
+		a.denied[w.name] = true // the role may not even try; once is enough
+	}
+	a.note(kind+", "+w.name, err)
 	if conn.PgConn().TxStatus() != 'I' {
 		if _, err := conn.Exec(ctx, "ROLLBACK"); err != nil {
 			s.close()
@@ -291,7 +309,7 @@ func stateOf(refusal *pgconn.PgError) string {
 }
 
 func (a *Attack) sample(text string) {
-	if len(a.count.Samples) < maxSamples {
+	if len(a.count.Samples) < maxSamples && !slices.Contains(a.count.Samples, text) {
 		a.count.Samples = append(a.count.Samples, text)
 	}
 }
