@@ -45,21 +45,24 @@ func TestEmbeddedDefaultIsWhatInfraRenders(t *testing.T) {
 		Previous: topology.DefaultState(),
 	})
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v (if infra/ has changed, run 'make topology')", err)
 	}
 	if embedded := topology.DefaultState(); !bytes.Equal(fresh, embedded) {
 		t.Errorf("infra/ and internal/topology/default.json differ, run 'make topology': %s", firstDifference(embedded, fresh))
 	}
 }
 
+// firstDifference shows both sides from a little before the place where they part.
 func firstDifference(embedded, fresh []byte) string {
-	a, b := strings.Split(string(embedded), "\n"), strings.Split(string(fresh), "\n")
-	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
-			return "embedded has " + strings.TrimSpace(a[i]) + ", infra renders " + strings.TrimSpace(b[i])
-		}
+	const before, after = 120, 160
+	i := 0
+	for i < min(len(embedded), len(fresh)) && embedded[i] == fresh[i] {
+		i++
 	}
-	return "one is longer than the other"
+	part := func(b []byte) string {
+		return strings.Join(strings.Fields(string(b[min(len(b), max(0, i-before)):min(len(b), i+after)])), " ")
+	}
+	return "embedded has …" + part(embedded) + "…, infra renders …" + part(fresh) + "…"
 }
 
 func TestRenderSaysWhatAConfigurationLacks(t *testing.T) {

@@ -35,8 +35,8 @@ type Options struct {
 	Dir string
 	// VarFiles are passed as -var-file, relative to Dir unless absolute.
 	VarFiles []string
-	// Previous is an earlier result. If the resources are still the same ones, one run is enough; it has no other
-	// influence on the result. It may be nil.
+	// Previous is an earlier result, or nil. With it one run is enough; if the resources are not the same ones any
+	// more, the error is [ErrOtherResources]. It has no influence on the result.
 	Previous []byte
 	// Progress, if not nil, is told in a few words what goes on; rendering takes from ten seconds to minutes.
 	Progress func(string)
@@ -83,13 +83,12 @@ func renderIn(ctx context.Context, o Options, work string) ([]byte, error) {
 		return nil, err
 	}
 	if o.Previous != nil {
-		if before, err := unmarshalState(o.Previous); err == nil {
-			o.Progress("terraform test, with the ids of the earlier result")
-			state, err := second(ctx, tf, before)
-			if !errors.Is(err, errOtherResources) {
-				return state, err
-			}
+		before, err := unmarshalState(o.Previous)
+		if err != nil {
+			return nil, fmt.Errorf("the earlier result: %w", err)
 		}
+		o.Progress("terraform test, with the ids of the earlier result")
+		return second(ctx, tf, before)
 	}
 	o.Progress("terraform test, to learn which resources there are")
 	first, err := tf.test(ctx)
@@ -100,8 +99,8 @@ func renderIn(ctx context.Context, o Options, work string) ([]byte, error) {
 	return second(ctx, tf, first)
 }
 
-// errOtherResources: the resources of the run are not those that the overrides were made for.
-var errOtherResources = errors.New("the configuration made other resources in the second run than in the first")
+// ErrOtherResources: the configuration's resources are not those of the earlier result.
+var ErrOtherResources = errors.New("the configuration has other resources than the earlier result")
 
 // second runs with overrides made from the resources of an earlier run, and finishes the state.
 func second(ctx context.Context, tf terraform, first *state) ([]byte, error) {
@@ -117,7 +116,7 @@ func second(ctx context.Context, tf terraform, first *state) ([]byte, error) {
 		return nil, err
 	}
 	if !sameResources(first, result) {
-		return nil, errOtherResources
+		return nil, ErrOtherResources
 	}
 	if err := verify(result, wanted); err != nil {
 		return nil, err

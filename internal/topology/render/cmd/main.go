@@ -41,6 +41,10 @@ func run(ctx context.Context) error {
 		o.Previous = previous
 	}
 	state, err := render.Render(ctx, o)
+	if o.Previous != nil && err != nil && ctx.Err() == nil {
+		o.Previous = nil // the configuration has changed too much, or the file is no state
+		state, err = render.Render(ctx, o)
+	}
 	if err != nil {
 		return err
 	}
