@@ -92,8 +92,8 @@ func TestNothingNamesSomebodysFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range files {
-		if strings.HasPrefix(name, "internal/tidy/") {
-			continue
+		if strings.HasPrefix(name, "internal/tidy/") || filepath.Base(name) == "Dockerfile" {
+			continue // in an image, root's home is everybody's
 		}
 		text, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil {
