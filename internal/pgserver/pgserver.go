@@ -22,10 +22,12 @@ import (
 )
 
 // ErrNotInstalled: no PostgreSQL server binaries of version 15 or later were found.
-var ErrNotInstalled = errors.New("no PostgreSQL server (version 15 or later) found: run 'make setup', install the package postgresql, or set HOLDFAST_PG_BINDIR to the folder of initdb and postgres")
+var ErrNotInstalled = errors.New("no PostgreSQL server (version 15 or later) found: run 'make setup', install the package " +
+	"postgresql, or set HOLDFAST_PG_BINDIR to the folder of initdb and postgres")
 
 // ErrNoUnprivilegedUser: the caller is root and there is no user to run PostgreSQL as.
-var ErrNoUnprivilegedUser = errors.New("PostgreSQL refuses to run as root and neither user 'postgres' nor 'nobody' exists: create one, or set HOLDFAST_PG_USER, or run as another user")
+var ErrNoUnprivilegedUser = errors.New("PostgreSQL refuses to run as root and neither user 'postgres' nor 'nobody' exists: " +
+	"create one, or set HOLDFAST_PG_USER, or run as another user")
 
 // minimumMajor is the oldest PostgreSQL that has all that the fence and the twin use.
 const minimumMajor = 15
@@ -46,7 +48,10 @@ func Find() (Installation, error) {
 	if dir := os.Getenv("HOLDFAST_PG_BINDIR"); dir != "" {
 		candidates = []string{dir}
 	} else {
-		for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin", "/opt/homebrew/opt/postgresql@*/bin"} {
+		patterns := []string{
+			"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin", "/opt/homebrew/opt/postgresql@*/bin",
+		}
+		for _, pattern := range patterns {
 			found, _ := filepath.Glob(pattern)
 			candidates = append(candidates, found...)
 		}
@@ -159,7 +164,7 @@ func RunCommand(cmd *exec.Cmd, started func(group int)) (string, error) {
 		err = cmd.Wait()
 	}
 	if err != nil {
-		text := lastLines(complaints.String()+out.String(), 4)
+		text := cause(complaints.String() + out.String())
 		return out.String(), fmt.Errorf("%s: %w: %s%s", program, err, text, hint(text))
 	}
 	return out.String(), nil
@@ -208,7 +213,8 @@ func (in Installation) InitDB(ctx context.Context, dataDir, superuser, password 
 // Single runs SQL statements on a data directory whose server does not run.
 func (in Installation) Single(ctx context.Context, dataDir string, statements []string) error {
 	// In this mode a statement that fails does not end the program, unless it is told so.
-	cmd := in.Command(ctx, dataDir, "postgres", "--single", "-j", "-D", dataDir, "-c", "exit_on_error=on", "-c", "fsync=off", "postgres")
+	cmd := in.Command(ctx, dataDir, "postgres", "--single", "-j", "-D", dataDir, "-c", "exit_on_error=on", "-c", "fsync=off",
+		"postgres")
 	cmd.Stdin = strings.NewReader(strings.Join(statements, ";\n\n") + ";\n\n")
 	_, err := RunCommand(cmd, nil)
 	return err
@@ -238,8 +244,8 @@ type Server struct {
 // Start starts a server and returns at once; use WaitReady to wait until it accepts connections. Dynamic shared memory
 // is kept in the data directory unless the settings say otherwise: a killed server would leave it behind in /dev/shm.
 func (in Installation) Start(cfg Config) (*Server, error) {
-	args := []string{"-D", cfg.DataDir, "-c", "listen_addresses=" + cfg.Host, "-c", "port=" + strconv.Itoa(cfg.Port), "-c", "unix_socket_directories=",
-		"-c", "dynamic_shared_memory_type=mmap"}
+	args := []string{"-D", cfg.DataDir, "-c", "listen_addresses=" + cfg.Host, "-c", "port=" + strconv.Itoa(cfg.Port),
+		"-c", "unix_socket_directories=", "-c", "dynamic_shared_memory_type=mmap"}
 	keys := make([]string, 0, len(cfg.Settings))
 	for k := range cfg.Settings {
 		keys = append(keys, k)
@@ -340,11 +346,14 @@ func (s *Server) log() string {
 	return string(data)
 }
 
-// cause picks the lines of a log that say why a server ended; behind them come others that only say that it did.
+// cause picks the lines of a log that say why a program ended; behind them come others that only say that it did.
 func cause(log string) string {
 	var lines []string
 	for line := range strings.Lines(log) {
-		fatal := strings.Contains(line, "FATAL:") || strings.Contains(line, "PANIC:") || strings.Contains(line, "could not")
+		fatal := false
+		for _, word := range []string{"FATAL:", "PANIC:", "ERROR:", "error:", "could not"} {
+			fatal = fatal || strings.Contains(line, word)
+		}
 		if fatal && !strings.Contains(line, "the database system is") || len(lines) > 0 && strings.Contains(line, "DETAIL:") {
 			lines = append(lines, line)
 		}
@@ -361,7 +370,8 @@ func hint(text string) string {
 	case strings.Contains(text, "No space left on device"), strings.Contains(text, "could not resize shared memory"):
 		return " (the disk is full: free some space, or choose a folder on another disk)"
 	case strings.Contains(text, "Address already in use"), strings.Contains(text, "could not bind"):
-		return " (another program uses the address and port: stop it, as a PostgreSQL or a container that listens on 0.0.0.0 takes every address)"
+		return " (another program uses the address and port: stop it; a PostgreSQL or a container that listens on 0.0.0.0 " +
+			"takes every address)"
 	case strings.Contains(text, "Permission denied"):
 		return " (PostgreSQL's user cannot read or write there: choose a folder that it can enter, as below /tmp or /var/tmp)"
 	}

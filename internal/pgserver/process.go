@@ -15,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// goneLimit bounds the wait for the end of processes that were sent SIGKILL; only a process in uninterruptible sleep takes longer.
+// goneLimit bounds the wait for the end of processes that were sent SIGKILL; only a process in uninterruptible sleep takes
+// longer.
 const goneLimit = 5 * time.Second
 
 // Kill is SIGKILL to the postmaster and all its children, as when a machine is lost, and waits for their end. Backends

@@ -191,7 +191,10 @@ func (a *Aurora) build() error {
 		a.globals = append(a.globals, &global{spec: spec})
 	}
 	for _, spec := range t.DBClusters {
-		c := &cluster{spec: spec, region: a.region(spec.Region), role: RoleSecondary, work: make(chan struct{}, 1), links: map[string]netip.AddrPort{}}
+		c := &cluster{
+			spec: spec, region: a.region(spec.Region), role: RoleSecondary, work: make(chan struct{}, 1),
+			links: map[string]netip.AddrPort{},
+		}
 		for _, g := range a.globals {
 			if g.spec.Identifier == spec.GlobalClusterIdentifier {
 				c.global = g
@@ -200,7 +203,8 @@ func (a *Aurora) build() error {
 		}
 		if c.global == nil {
 			if spec.GlobalClusterIdentifier != "" {
-				return fmt.Errorf("cluster %s belongs to global cluster %s, which the topology lacks", spec.Identifier, spec.GlobalClusterIdentifier)
+				return fmt.Errorf("cluster %s belongs to global cluster %s, which the topology lacks", spec.Identifier,
+					spec.GlobalClusterIdentifier)
 			}
 			c.role = RoleWriter
 		}
@@ -231,8 +235,8 @@ func (a *Aurora) addInstances(c *cluster) error {
 			continue
 		}
 		c.instances = append(c.instances, &instance{
-			spec: spec, cluster: c, host: a.opt.Fabric.Allocate(spec.Region, "db:"+spec.Identifier).String(), port: a.opt.Fabric.Port(c.spec.Port),
-			logFile: filepath.Join(a.opt.Dir, "log", spec.Identifier+".log"),
+			spec: spec, cluster: c, host: a.opt.Fabric.Allocate(spec.Region, "db:"+spec.Identifier).String(),
+			port: a.opt.Fabric.Port(c.spec.Port), logFile: filepath.Join(a.opt.Dir, "log", spec.Identifier+".log"),
 		})
 	}
 	if len(c.instances) == 0 {
@@ -255,7 +259,8 @@ func (a *Aurora) chooseWriters() error {
 				continue
 			}
 			if g.writer != nil {
-				return fmt.Errorf("global cluster %s has two primary clusters, %s and %s", g.spec.Identifier, g.writer.spec.Identifier, c.spec.Identifier)
+				return fmt.Errorf("global cluster %s has two primary clusters, %s and %s", g.spec.Identifier,
+					g.writer.spec.Identifier, c.spec.Identifier)
 			}
 			g.writer = c
 		}

@@ -50,7 +50,8 @@ func (a *Aurora) settings() map[string]string {
 var owned = []string{
 	"listen_addresses", "port", "data_directory", "hba_file", "ident_file", "config_file", "external_pid_file", "primary_conninfo",
 	"primary_slot_name", "restore_command", "archive_mode", "archive_command", "archive_library", "recovery_target",
-	"unix_socket_group", "unix_socket_permissions", "log_directory", "log_filename", "event_source", "cluster_name", "recovery_min_apply_delay",
+	"unix_socket_group", "unix_socket_permissions", "log_directory", "log_filename", "event_source", "cluster_name",
+	"recovery_min_apply_delay",
 	// Libraries of Aurora that a PostgreSQL on this machine need not have: a missing one keeps the server from starting.
 	"shared_preload_libraries", "session_preload_libraries", "local_preload_libraries", "dynamic_library_path",
 }
@@ -129,7 +130,8 @@ func quoteSetting(v string) string {
 // one is read last and comes with every base backup.
 func (a *Aurora) writeRole(volume, conninfo string) error {
 	in := a.opt.Installation
-	if err := in.WriteFile(filepath.Join(volume, "postgresql.auto.conf"), "primary_conninfo = "+quoteSetting(conninfo)+"\n"); err != nil {
+	setting := "primary_conninfo = " + quoteSetting(conninfo) + "\n"
+	if err := in.WriteFile(filepath.Join(volume, "postgresql.auto.conf"), setting); err != nil {
 		return err
 	}
 	signal := filepath.Join(volume, "standby.signal")

@@ -19,16 +19,16 @@
 //	secondary ──promoted──▶ writer
 //
 // The role is written down at the instant that the target's promotion is certain and never before: until then a failed
-// operation goes back to the old writer, after it the operation goes forward. What killed the target in between is settled by
-// the volume itself (pg_controldata), not by a guess.
+// operation goes back to the old writer, after it the operation goes forward. Whether a target that died in between was
+// promoted is settled by its volume (pg_controldata), not by a guess.
 //
 // # Volumes
 //
 // Aurora's instances of one Region share one volume, so a crashed writer loses no acknowledged commit. Here each
 // instance has a volume of its own, and in-site streaming is asynchronous; therefore a crash of the writer never promotes
 // the reader's volume. The surviving instance takes over the writer's volume and the crashed one comes back on the
-// reader's: endpoints and roles move as on Aurora, and nothing acknowledged is lost. Between Regions replication is asynchronous, on
-// Aurora as here, and a failover can lose a tail; the volume that has the tail is kept (see [Snapshot]).
+// reader's: endpoints and roles move as on Aurora, and nothing acknowledged is lost. Between Regions replication is
+// asynchronous, on Aurora as here, and a failover can lose a tail; the volume that has the tail is kept (see [Snapshot]).
 //
 // Servers run with fsync off: the twin simulates the death of processes and Regions, which the operating system's page
 // cache outlives, and not the death of the machine that it runs on.

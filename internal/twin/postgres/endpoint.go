@@ -11,32 +11,29 @@ import (
 	"holdfast/internal/twin/network"
 )
 
-// openEndpoints starts the relays: every cluster's two endpoints in its own Region, the same endpoints as callers in the
-// other Regions reach them, and the links that replication runs over.
+// openEndpoints starts the relays: every cluster's two endpoints, as callers in its own Region and in the others reach
+// them, and the links that replication runs over.
 func (a *Aurora) openEndpoints() error {
 	for _, c := range a.clusters {
-		var err error
-		region, id := c.spec.Region, c.spec.Identifier
-		if c.writerEndpoint, err = a.relay(region, "endpoint:"+id, region, c.spec.Port, func() (string, bool) { return a.writerTarget(c) }); err != nil {
-			return err
-		}
-		if c.readerEndpoint, err = a.relay(region, "reader-endpoint:"+id, region, c.spec.Port, func() (string, bool) { return a.readerTarget(c) }); err != nil {
-			return err
+		id := c.spec.Identifier
+		for region := range a.regions {
+			writer, err := a.relay(region, "endpoint:"+id, c, a.writerTarget)
+			if err != nil {
+				return err
+			}
+			reader, err := a.relay(region, "reader-endpoint:"+id, c, a.readerTarget)
+			if err != nil {
+				return err
+			}
+			if region == c.spec.Region {
+				c.writerEndpoint, c.readerEndpoint = writer, reader
+			}
 		}
 		for _, other := range a.clusters {
-			if other.spec.Region == region {
+			if other == c || c.global == nil || other.global != c.global {
 				continue
 			}
-			if _, err = a.relay(other.spec.Region, "endpoint:"+id, region, c.spec.Port, func() (string, bool) { return a.writerTarget(c) }); err != nil {
-				return err
-			}
-			if _, err = a.relay(other.spec.Region, "reader-endpoint:"+id, region, c.spec.Port, func() (string, bool) { return a.readerTarget(c) }); err != nil {
-				return err
-			}
-			if other.global != c.global || c.global == nil {
-				continue
-			}
-			link, err := a.relay(other.spec.Region, "replication:"+other.spec.Identifier+":"+id, region, c.spec.Port, func() (string, bool) { return a.replicationTarget(c) })
+			link, err := a.relay(other.spec.Region, "replication:"+other.spec.Identifier+":"+id, c, a.replicationTarget)
 			if err != nil {
 				return err
 			}
@@ -46,18 +43,17 @@ func (a *Aurora) openEndpoints() error {
 	return nil
 }
 
-// relay listens on a name's address in one Region and leads to a target in another. The same name in the same Region
-// has one relay, however often it is asked for.
-func (a *Aurora) relay(from, name, to string, port int, target func() (string, bool)) (netip.AddrPort, error) {
-	listen := netip.AddrPortFrom(a.opt.Fabric.Allocate(from, name), uint16(a.opt.Fabric.Port(port)))
-	for _, p := range a.relays {
-		if p.Addr() == listen.String() {
-			return listen, nil
-		}
-	}
-	proxy, err := a.opt.Fabric.Proxy(network.ProxyConfig{FromRegion: from, ListenAddr: listen.String(), ToRegion: to, Target: target})
+// inUse is what an operator can do about a port that somebody else has.
+const inUse = "stop the program that uses the port; a PostgreSQL or a container that listens on 0.0.0.0 takes it on every address"
+
+// relay listens on a name's address in a Region and leads to a target in a cluster's.
+func (a *Aurora) relay(from, name string, to *cluster, target func(*cluster) (string, bool)) (netip.AddrPort, error) {
+	listen := netip.AddrPortFrom(a.opt.Fabric.Allocate(from, name), uint16(a.opt.Fabric.Port(to.spec.Port)))
+	proxy, err := a.opt.Fabric.Proxy(network.ProxyConfig{
+		FromRegion: from, ListenAddr: listen.String(), ToRegion: to.spec.Region, Target: func() (string, bool) { return target(to) },
+	})
 	if err != nil {
-		return listen, fmt.Errorf("open %s: %w (stop the program that uses port %d; a PostgreSQL or a container that listens on 0.0.0.0 takes the port of every address)", name, err, listen.Port())
+		return listen, fmt.Errorf("open %s: %w (%s)", name, err, inUse)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

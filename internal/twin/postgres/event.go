@@ -55,8 +55,8 @@ func (a *Aurora) emit(e Event) {
 // clusterEvent emits an event of a cluster. It must not be called with the lock held: the callback may ask for views.
 func (a *Aurora) clusterEvent(c *cluster, code, category, format string, args ...any) {
 	e := Event{
-		Region: c.spec.Region, SourceType: "db-cluster", Source: c.spec.Identifier, SourceARN: c.spec.ARN, Categories: []string{category},
-		Message: fmt.Sprintf(format, args...),
+		Region: c.spec.Region, SourceType: "db-cluster", Source: c.spec.Identifier, SourceARN: c.spec.ARN,
+		Categories: []string{category}, Message: fmt.Sprintf(format, args...),
 	}
 	if code != "" {
 		e.Code = "RDS-EVENT-" + code
@@ -64,10 +64,16 @@ func (a *Aurora) clusterEvent(c *cluster, code, category, format string, args ..
 	a.emit(e)
 }
 
+// globalEvent emits an event about a cluster's part in its global cluster; between the two halves of the sentence go the
+// cluster and its Region, as AWS words it.
+func (a *Aurora) globalEvent(c *cluster, code, before, after string) {
+	a.clusterEvent(c, code, globalFailover, "%s DB cluster %s in Region %s%s", before, c.spec.Identifier, c.spec.Region, after)
+}
+
 func (a *Aurora) instanceEvent(in *instance, code, category, format string, args ...any) {
 	e := Event{
-		Region: in.spec.Region, SourceType: "db-instance", Source: in.spec.Identifier, SourceARN: in.spec.ARN, Categories: []string{category},
-		Message: fmt.Sprintf(format, args...),
+		Region: in.spec.Region, SourceType: "db-instance", Source: in.spec.Identifier, SourceARN: in.spec.ARN,
+		Categories: []string{category}, Message: fmt.Sprintf(format, args...),
 	}
 	if code != "" {
 		e.Code = "RDS-EVENT-" + code

@@ -39,14 +39,14 @@ func (a *Aurora) Failover(ctx context.Context, region, globalID, target string, 
 }
 
 func (a *Aurora) failover(g *global, from, to *cluster) {
-	a.clusterEvent(to, "", globalFailover, "Global failover to DB cluster %s in Region %s started.", to.spec.Identifier, to.spec.Region)
+	a.globalEvent(to, "", "Global failover to", " started.")
 	err := a.promoteTo(g, to)
 	a.finish(g, err, to)
 	if err != nil {
-		a.clusterEvent(to, "0239", globalFailover, "Global failover to DB cluster %s in Region %s failed.", to.spec.Identifier, to.spec.Region)
+		a.globalEvent(to, "0239", "Global failover to", " failed.")
 		return
 	}
-	a.clusterEvent(to, "0238", globalFailover, "Global failover to DB cluster %s in Region %s completed.", to.spec.Identifier, to.spec.Region)
+	a.globalEvent(to, "0238", "Global failover to", " completed.")
 	a.careFor(from)
 }
 

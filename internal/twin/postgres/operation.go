@@ -43,7 +43,8 @@ func (a *Aurora) resolve(region, globalID, target string) (*global, *cluster, er
 	if isARN {
 		return nil, nil, refuse(CodeDBClusterNotFound, "DBCluster %s is not a member of global cluster %s", target, globalID)
 	}
-	return nil, nil, refuse(CodeDBClusterNotFound, "DBCluster %s not found in %s (name a cluster of another Region by its ARN)", target, region)
+	return nil, nil, refuse(CodeDBClusterNotFound, "DBCluster %s not found in %s (a cluster of another Region is named by its ARN)",
+		target, region)
 }
 
 // eligible says why the target can't become the writer now. The caller holds the lock.

@@ -31,21 +31,24 @@ const (
 
 // twoSites is a global database of two clusters with two instances each.
 func twoSites() *topology.Topology {
-	t := &topology.Topology{GlobalClusters: []topology.GlobalCluster{{Identifier: globalID, Engine: "aurora-postgresql", EngineVersion: "15.4"}}}
+	t := &topology.Topology{
+		GlobalClusters: []topology.GlobalCluster{{Identifier: globalID, Engine: "aurora-postgresql", EngineVersion: "15.4"}},
+	}
 	for _, site := range []struct{ region, id, arn string }{{east, primaryID, primaryARN}, {west, drID, drARN}} {
 		t.DBClusters = append(t.DBClusters, topology.DBCluster{
 			Region: site.region, Identifier: site.id, ARN: site.arn, GlobalClusterIdentifier: globalID, Port: 5432,
 			Endpoint: site.id + ".cluster-x.rds.amazonaws.com", ReaderEndpoint: site.id + ".cluster-ro-x.rds.amazonaws.com",
 			DatabaseName: "payments", MasterUsername: "dbadmin", Secondary: site.id == drID,
 			Parameters: map[string]string{
-				"rds.force_ssl": "1", "log_min_duration_statement": "1234", "wal_level": "minimal", "shared_preload_libraries": "pg_stat_statements",
-				"work_mem": "{DBInstanceClassMemory/32768}",
+				"rds.force_ssl": "1", "log_min_duration_statement": "1234", "wal_level": "minimal",
+				"shared_preload_libraries": "pg_stat_statements", "work_mem": "{DBInstanceClassMemory/32768}",
 			},
 		})
 		for n := 1; n <= 2; n++ {
 			id := fmt.Sprintf("%s-%d", site.id, n)
 			t.DBInstances = append(t.DBInstances, topology.DBInstance{
-				Region: site.region, Identifier: id, ARN: "arn:aws:rds:" + site.region + ":123456789012:db:" + id, ClusterIdentifier: site.id, PromotionTier: n - 1,
+				Region: site.region, Identifier: id, ARN: "arn:aws:rds:" + site.region + ":123456789012:db:" + id,
+				ClusterIdentifier: site.id, PromotionTier: n - 1,
 			})
 		}
 	}
@@ -197,7 +200,8 @@ func (tw *twin) empty(t *testing.T) {
 	tw.mustExec(t, primaryID, "drop table if exists rows", "create table rows (id int primary key)")
 	until(t, 10*time.Second, func() error {
 		const query = "select count(*)::text from rows"
-		return errors.Join(tw.wantValue(drID, nil, query, "0"), tw.wantValue(drID, readerEndpoint, query, "0"), tw.wantValue(primaryID, readerEndpoint, query, "0"))
+		return errors.Join(tw.wantValue(drID, nil, query, "0"), tw.wantValue(drID, readerEndpoint, query, "0"),
+			tw.wantValue(primaryID, readerEndpoint, query, "0"))
 	})
 }
 
@@ -323,6 +327,9 @@ func (c *client) run(ctx context.Context) {
 				case <-time.After(10 * time.Millisecond):
 				}
 			}
+		}
+		if conn == nil || conn.IsClosed() {
+			return
 		}
 		execCtx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		_, err := conn.Exec(execCtx, "insert into rows values ($1)", id)

@@ -125,7 +125,8 @@ func checkTail(t *testing.T, tw *twin) {
 		t.Fatal(err)
 	}
 	var tail string
-	if err := conn.QueryRow(ctx, "select string_agg(id::text, ' ' order by id) from rows where id < 0").Scan(&tail); err != nil || tail != "-3 -1" {
+	err = conn.QueryRow(ctx, "select string_agg(id::text, ' ' order by id) from rows where id < 0").Scan(&tail)
+	if err != nil || tail != "-3 -1" {
 		t.Errorf("the snapshot's tail is %q (%v), want -3 -1", tail, err)
 	}
 	_ = conn.Close(ctx)

@@ -118,7 +118,7 @@ func (a *Aurora) rebuild(ctx context.Context, c *cluster) error {
 		return errRegionFrozen
 	}
 	if !again {
-		a.clusterEvent(c, "0240", globalFailover, "Started resynchronizing members of DB cluster %s in Region %s after global failover.", c.spec.Identifier, c.spec.Region)
+		a.globalEvent(c, "0240", "Started resynchronizing members of", " after global failover.")
 	}
 	if err := a.clearOld(c, stale); err != nil {
 		return fmt.Errorf("resynchronize cluster %s: %w", c.spec.Identifier, err)
@@ -127,7 +127,7 @@ func (a *Aurora) rebuild(ctx context.Context, c *cluster) error {
 		return fmt.Errorf("resynchronize cluster %s: %w", c.spec.Identifier, errors.Join(err, a.dropVolumes(c)))
 	}
 	a.set(func() { c.rebuilding = false })
-	a.clusterEvent(c, "0241", globalFailover, "Finished resynchronizing members of DB cluster %s in Region %s after global failover.", c.spec.Identifier, c.spec.Region)
+	a.globalEvent(c, "0241", "Finished resynchronizing members of", " after global failover.")
 	return nil
 }
 
@@ -171,7 +171,8 @@ func (a *Aurora) takeSnapshot(c *cluster) error {
 		c.rebuilding = true
 		c.role = RoleSecondary
 		a.snapshots = append(a.snapshots, Snapshot{
-			Region: c.spec.Region, Identifier: id, ClusterIdentifier: c.spec.Identifier, CreatedAt: now, Status: StatusAvailable, Path: path,
+			Region: c.spec.Region, Identifier: id, ClusterIdentifier: c.spec.Identifier, CreatedAt: now,
+			Status: StatusAvailable, Path: path,
 		})
 	})
 	a.emit(Event{

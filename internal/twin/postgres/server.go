@@ -79,7 +79,9 @@ func (a *Aurora) fork(in *instance) (*pgserver.Server, error) {
 	}
 	settings := a.settings()
 	maps.Copy(settings, in.cluster.parameters)
-	server, err := a.opt.Installation.Start(pgserver.Config{DataDir: in.volume, Host: in.host, Port: in.port, Settings: settings, LogFile: in.logFile})
+	server, err := a.opt.Installation.Start(pgserver.Config{
+		DataDir: in.volume, Host: in.host, Port: in.port, Settings: settings, LogFile: in.logFile,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +157,8 @@ func (a *Aurora) repoint(in *instance) error {
 func (a *Aurora) connect(ctx context.Context, in *instance) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectLimit)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, dsn(adminUser, a.secrets.admin, in.host, in.port, "postgres")+"&default_query_exec_mode=simple_protocol")
+	url := dsn(adminUser, a.secrets.admin, in.host, in.port, "postgres") + "&default_query_exec_mode=simple_protocol"
+	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("connect to instance %s: %w", in.spec.Identifier, err)
 	}

@@ -83,8 +83,7 @@ func (a *Aurora) checkPorts() error {
 		for _, in := range c.instances {
 			l, err := net.Listen("tcp4", in.address())
 			if err != nil {
-				return fmt.Errorf("instance %s can't listen: %w (stop the program that uses port %d; a PostgreSQL or a container that listens on 0.0.0.0 takes the port of every address)",
-					in.spec.Identifier, err, in.port)
+				return fmt.Errorf("instance %s can't listen: %w (%s)", in.spec.Identifier, err, inUse)
 			}
 			if err := l.Close(); err != nil {
 				return fmt.Errorf("instance %s: %w", in.spec.Identifier, err)
@@ -210,7 +209,8 @@ func (a *Aurora) waitFollowing(ctx context.Context, c *cluster) error {
 
 // waitReplayed waits until an instance streams and has replayed a position.
 func (a *Aurora) waitReplayed(ctx context.Context, in *instance, position string) error {
-	const question = "select coalesce(pg_last_wal_replay_lsn() >= $1::pg_lsn, false) and exists (select from pg_stat_wal_receiver where status = 'streaming')"
+	const question = "select coalesce(pg_last_wal_replay_lsn() >= $1::pg_lsn, false) and " +
+		"exists (select from pg_stat_wal_receiver where status = 'streaming')"
 	var connection probe
 	defer connection.close()
 	return eventually(ctx, poll, func() error {

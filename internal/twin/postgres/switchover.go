@@ -35,8 +35,8 @@ func (a *Aurora) Switchover(ctx context.Context, region, globalID, target string
 	}
 	from := g.writer
 	if !from.region.up || !from.head.running() || from.doing != "" {
-		return refuse(CodeInvalidGlobalClusterState, "the primary DB cluster %s of global cluster %s is not available: a switchover needs a healthy primary",
-			from.spec.Identifier, g.spec.Identifier)
+		return refuse(CodeInvalidGlobalClusterState, "DB cluster %s, the primary of global cluster %s, is not available: "+
+			"a switchover needs a healthy primary", from.spec.Identifier, g.spec.Identifier)
 	}
 	if !a.spawnLocked(func() { a.switchover(g, from, to) }) {
 		return fmt.Errorf("switchover of %s: %w", globalID, errStopped)
@@ -48,19 +48,18 @@ func (a *Aurora) Switchover(ctx context.Context, region, globalID, target string
 }
 
 func (a *Aurora) switchover(g *global, from, to *cluster) {
-	id, region := to.spec.Identifier, to.spec.Region
-	a.clusterEvent(to, "0181", globalFailover, "Global switchover to DB cluster %s in Region %s started.", id, region)
+	a.globalEvent(to, "0181", "Global switchover to", " started.")
 	ctx, cancel := context.WithTimeout(a.ctx, operationLimit)
 	defer cancel()
 	err := a.moveGlobalWriter(ctx, g, from, to)
 	a.finish(g, err, from, to)
 	switch {
 	case err == nil:
-		a.clusterEvent(to, "0185", globalFailover, "Global switchover to DB cluster %s in Region %s finished.", id, region)
+		a.globalEvent(to, "0185", "Global switchover to", " finished.")
 	case errors.Is(err, errNotCaughtUp):
-		a.clusterEvent(to, "0186", globalFailover, "Global switchover to DB cluster %s in Region %s is cancelled.", id, region)
+		a.globalEvent(to, "0186", "Global switchover to", " is cancelled.")
 	default:
-		a.clusterEvent(to, "0187", globalFailover, "Global switchover to DB cluster %s in Region %s failed.", id, region)
+		a.globalEvent(to, "0187", "Global switchover to", " failed.")
 	}
 }
 
@@ -79,11 +78,11 @@ func (a *Aurora) moveGlobalWriter(ctx context.Context, g *global, from, to *clus
 	if err := a.demote(ctx, from, to); err != nil {
 		return errors.Join(err, a.goBack(from))
 	}
-	a.clusterEvent(from, "0182", globalFailover, "Old primary DB cluster %s in Region %s successfully shut down.", from.spec.Identifier, from.spec.Region)
+	a.globalEvent(from, "0182", "Old primary", " successfully shut down.")
 	if err := a.promoteHeld(ctx, g, to, RoleSecondary); err != nil {
 		return errors.Join(err, a.goBack(from))
 	}
-	a.clusterEvent(to, "0184", globalFailover, "New primary DB cluster %s in Region %s was successfully promoted.", to.spec.Identifier, to.spec.Region)
+	a.globalEvent(to, "0184", "New primary", " was successfully promoted.")
 	// From here on the target is the writer, whatever happens to the old one.
 	if err := a.start(a.epoch(from), from.head); err != nil {
 		a.heal(from.head)
@@ -92,7 +91,7 @@ func (a *Aurora) moveGlobalWriter(ctx context.Context, g *global, from, to *clus
 	followCtx, cancel := context.WithTimeout(ctx, a.synchronizeLimit)
 	defer cancel()
 	if err := a.waitFollowing(followCtx, from); err != nil {
-		a.clusterEvent(from, "", globalFailover, "DB cluster %s in Region %s does not follow its new primary yet: %v", from.spec.Identifier, from.spec.Region, err)
+		a.globalEvent(from, "", "Old primary", " does not follow the new one yet: "+err.Error())
 	}
 	return nil
 }
@@ -146,11 +145,12 @@ func (a *Aurora) demote(ctx context.Context, from, to *cluster) error {
 	}
 	// The label names where the checkpoint record begins; a replay position behind it has replayed the record.
 	last := data["Latest checkpoint location"]
+	const question = "select coalesce(pg_last_wal_replay_lsn() > $1::pg_lsn, false)"
 	ctx, cancel := context.WithTimeout(ctx, replayLimit)
 	defer cancel()
 	err = eventually(ctx, 5*time.Millisecond, func() error {
 		var done bool
-		if err := conn.QueryRow(ctx, "select coalesce(pg_last_wal_replay_lsn() > $1::pg_lsn, false)", last).Scan(&done); err != nil {
+		if err := conn.QueryRow(ctx, question, last).Scan(&done); err != nil {
 			return err
 		}
 		if !done {

@@ -174,7 +174,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		wantSentence(t, tw.Start(context.Background()), "address already in use", "stop the program that uses port 5432")
+		wantSentence(t, tw.Start(context.Background()), "address already in use", "stop the program that uses the port")
 	})
 	t.Run("folder that PostgreSQL's user may not enter", func(t *testing.T) {
 		if os.Geteuid() != 0 {

@@ -183,15 +183,17 @@ func (c *cluster) view() Cluster {
 	v := Cluster{
 		Region: c.spec.Region, Identifier: c.spec.Identifier, ARN: c.spec.ARN, GlobalClusterIdentifier: c.spec.GlobalClusterIdentifier,
 		Status: c.status(), Engine: c.spec.Engine, EngineVersion: c.spec.EngineVersion, Endpoint: c.spec.Endpoint,
-		ReaderEndpoint: c.spec.ReaderEndpoint, Port: c.spec.Port, DatabaseName: c.spec.DatabaseName, MasterUsername: c.spec.MasterUsername,
-		ParameterGroup: c.spec.ParameterGroup, BackupRetentionDays: c.spec.BackupRetentionDays, StorageEncrypted: c.spec.StorageEncrypted,
-		DeletionProtection: c.spec.DeletionProtection, Role: c.role, IgnoredParameters: slices.Clone(c.ignored),
+		ReaderEndpoint: c.spec.ReaderEndpoint, Port: c.spec.Port, DatabaseName: c.spec.DatabaseName,
+		MasterUsername: c.spec.MasterUsername, ParameterGroup: c.spec.ParameterGroup, BackupRetentionDays: c.spec.BackupRetentionDays,
+		StorageEncrypted: c.spec.StorageEncrypted, DeletionProtection: c.spec.DeletionProtection, Role: c.role, IgnoredParameters: slices.Clone(c.ignored),
 	}
 	if w := c.source(); w != nil {
 		v.ReplicationSourceARN = w.spec.ARN
 	}
 	for _, in := range c.instances {
-		v.Members = append(v.Members, ClusterMember{InstanceIdentifier: in.spec.Identifier, IsWriter: in.writes(), PromotionTier: in.spec.PromotionTier})
+		v.Members = append(v.Members, ClusterMember{
+			InstanceIdentifier: in.spec.Identifier, IsWriter: in.writes(), PromotionTier: in.spec.PromotionTier,
+		})
 	}
 	return v
 }

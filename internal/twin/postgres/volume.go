@@ -36,8 +36,8 @@ func (a *Aurora) prepareDir() error {
 	if in.Credential != nil {
 		for dir := filepath.Dir(a.opt.Dir); dir != "/"; dir = filepath.Dir(dir) {
 			if !mayEnter(dir, in.Credential) {
-				return fmt.Errorf("PostgreSQL's user (uid %d) may not enter %s, so it cannot use %s: choose a folder below /tmp or /var/tmp, or run without root",
-					in.Credential.Uid, dir, a.opt.Dir)
+				return fmt.Errorf("PostgreSQL's user (uid %d) may not enter %s, so it cannot use %s: choose a folder below /tmp or "+
+					"/var/tmp, or run without root", in.Credential.Uid, dir, a.opt.Dir)
 			}
 		}
 	}
@@ -46,8 +46,8 @@ func (a *Aurora) prepareDir() error {
 		return fmt.Errorf("folder %s: %w", a.opt.Dir, err)
 	}
 	if free := disk.Bavail * uint64(disk.Bsize); free < minimumFree {
-		return fmt.Errorf("the disk of %s has %d MB left and the databases need at least %d MB: free some space or choose another folder",
-			a.opt.Dir, free>>20, minimumFree>>20)
+		return fmt.Errorf("the disk of %s has %d MB left and the databases need at least %d MB: free some space or choose "+
+			"another folder", a.opt.Dir, free>>20, minimumFree>>20)
 	}
 	return nil
 }
@@ -222,7 +222,9 @@ func (r *Restored) run(ctx context.Context, region, user, database string) error
 		r.slot++
 	}
 	host := a.opt.Fabric.Allocate(region, "restored:"+strconv.Itoa(r.slot)).String()
-	server, err := a.opt.Installation.Start(pgserver.Config{DataDir: r.dir, Host: host, Port: port, Settings: settings, LogFile: r.dir + ".log"})
+	server, err := a.opt.Installation.Start(pgserver.Config{
+		DataDir: r.dir, Host: host, Port: port, Settings: settings, LogFile: r.dir + ".log",
+	})
 	if err == nil {
 		r.server = server
 		a.restored = append(a.restored, r)
