@@ -19,7 +19,7 @@ setup: ## find or install what is missing: PostgreSQL, Terraform, the AWS provid
 
 build: ## bin/holdfast and bin/payd
 	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/holdfast ./cmd/payd
+	$(GO) build -o bin/ ./cmd/holdfast ./cmd/payd
 
 demo: ## set up, build, and lose a region: a drill at ten times the speed, with its verdict
 	@scripts/setup.sh postgresql

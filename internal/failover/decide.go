@@ -163,12 +163,16 @@ func decideUnhealthy(o Observation, cause string, move func(Observation, string)
 		refusals = append(refusals, r)
 	}
 	if r := o.Store.Record; r.TakeoverBudget <= 0 {
-		refusals = append(refusals, Refusal{Gate: "budget", Current: "0 hand-overs for health left", Wanted: "at least 1",
-			Remedy: "an operator moves the site with 'holdfast switchover --to " + o.Peer + "', which also says that the budget may be refilled"})
+		refusals = append(refusals, Refusal{
+			Gate: "budget", Current: "0 hand-overs for health left", Wanted: "at least 1",
+			Remedy: "an operator moves the site with 'holdfast switchover --to " + o.Peer + "', which also says that the budget may be refilled",
+		})
 	}
 	if since := o.WallClock.Sub(o.Store.Record.MovedAt); since < o.Settings.CoolDown {
-		refusals = append(refusals, Refusal{Gate: "cool-down", Current: since.String(), Wanted: o.Settings.CoolDown.String(),
-			Remedy: "wait, or move the site with 'holdfast switchover --to " + o.Peer + "'"})
+		refusals = append(refusals, Refusal{
+			Gate: "cool-down", Current: since.String(), Wanted: o.Settings.CoolDown.String(),
+			Remedy: "wait, or move the site with 'holdfast switchover --to " + o.Peer + "'",
+		})
 	}
 	if len(refusals) > 0 {
 		return Decision{Step: Wait, Reason: cause + ", but a gate is shut", Refusals: refusals}

@@ -1,6 +1,7 @@
 package failover_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,24 +16,30 @@ const lease, margin = 20 * time.Second, 2500 * time.Millisecond
 var now = term.Instant(time.Hour)
 
 func record() term.Record {
-	return term.Record{Deployment: "d", Version: 40, Term: 7, Holder: "primary", Renewal: 30, Nonce: "n",
-		LeaseMS: lease.Milliseconds(), MarginMS: margin.Milliseconds(), State: term.Held, ServedTerm: 7, TakeoverBudget: 3}
+	return term.Record{
+		Deployment: "d", Version: 40, Term: 7, Holder: "primary", Renewal: 30, Nonce: "n",
+		LeaseMS: lease.Milliseconds(), MarginMS: margin.Milliseconds(), State: term.Held, ServedTerm: 7, TakeoverBudget: 3,
+	}
 }
 
 func settings() failover.Settings {
-	return failover.Settings{Mode: failover.Automatic, MaxLag: 5 * time.Minute, DatabaseThreshold: time.Minute,
-		AppThreshold: time.Minute, HandoffTimeout: 5 * time.Minute, BeaconMaxAge: 30 * time.Second}
+	return failover.Settings{
+		Mode: failover.Automatic, MaxLag: 5 * time.Minute, DatabaseThreshold: time.Minute,
+		AppThreshold: time.Minute, HandoffTimeout: 5 * time.Minute, BeaconMaxAge: 30 * time.Second,
+	}
 }
 
 // serving is the active site in its quiet state.
 func serving() failover.Observation {
 	r := record()
-	return failover.Observation{Now: now, WallClock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Site: "primary", Peer: "dr", Warden: "primary/1",
+	return failover.Observation{
+		Now: now, WallClock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Site: "primary", Peer: "dr", Warden: "primary/1",
 		Settings: settings(), Store: failover.StoreView{Readable: true, Record: r}, Trust: term.Trust{Term: 7, Until: now.Add(time.Second)},
 		Database:   failover.DatabaseView{Reachable: true, Writer: true, Terms: []term.Number{1, 7}, LeaseTerm: 7, Renewal: 30, LeaseValid: true},
 		Cluster:    failover.ClusterView{Known: true, Writer: "primary", Member: true},
 		App:        failover.AppView{Known: true, HealthyTargets: 2, RunningTasks: 2},
-		PeerBeacon: term.Beacon{Site: "dr", Ready: true, LineageTerm: 7}, PeerBeaconSeen: true, PeerBeaconAge: time.Second}
+		PeerBeacon: term.Beacon{Site: "dr", Ready: true, LineageTerm: 7}, PeerBeaconSeen: true, PeerBeaconAge: time.Second,
+	}
 }
 
 // standby is the other site in its quiet state.
@@ -63,14 +70,18 @@ func wanted(o failover.Observation) failover.Observation {
 	return o
 }
 
-func TestDecide(t *testing.T) {
-	cases := []struct {
-		name string
-		from failover.Observation
-		with func(*failover.Observation)
-		step failover.Step
-		why  string
-	}{
+// decision is one case: an observation, and what it leads to.
+type decision struct {
+	name string
+	from failover.Observation
+	with func(*failover.Observation)
+	step failover.Step
+	why  string
+}
+
+// quietCases: nothing happens, or nothing may happen.
+func quietCases() []decision {
+	return []decision{
 		{"quiet active site", serving(), nil, failover.Wait, "serving"},
 		{"quiet standby", standby(), nil, failover.Wait, "standby"},
 		{"store unreadable", standby(), func(o *failover.Observation) { o.Store.Readable = false; o.Watch = expired(o.Store.Record) }, failover.Wait, "cannot be read"},
@@ -79,7 +90,12 @@ func TestDecide(t *testing.T) {
 			o.Database.Terms = []term.Number{1, 7, 9}
 			o.Watch = expired(o.Store.Record)
 		}, failover.Wait, "above the record's term"},
+	}
+}
 
+// expiryCases: a site without the term.
+func expiryCases() []decision {
+	return []decision{
 		{"expiry", standby(), func(o *failover.Observation) { o.Watch = expired(o.Store.Record) }, failover.Acquire, "stood still"},
 		{"expiry, not watched long enough", standby(), func(o *failover.Observation) {
 			o.Watch = term.Watch{}.Observe(o.Store.Record, now.Add(-lease)).Observe(o.Store.Record, now)
@@ -110,7 +126,12 @@ func TestDecide(t *testing.T) {
 		{"a stale copy promoted by hand leaves nobody eligible", standby(), func(o *failover.Observation) {
 			o.Database.Writer, o.Cluster.Writer, o.Database.Terms = true, "dr", []term.Number{1}
 		}, failover.Wait, "standby"},
+	}
+}
 
+// unservedCases: a site that has just acquired the term.
+func unservedCases() []decision {
+	return []decision{
 		{"acquired, no trust yet", unserved(), func(o *failover.Observation) { o.Trust = term.Trust{} }, failover.Wait, "own renewal"},
 		{"acquired, not the writer", unserved(), nil, failover.Promote, "silent"},
 		{"acquired, other site silent for less than a hand-over would wait", unserved(), func(o *failover.Observation) {
@@ -132,7 +153,12 @@ func TestDecide(t *testing.T) {
 			o.Database.Terms = []term.Number{1, 7, 8}
 			o.Cluster.Writer = "primary"
 		}, failover.Release, "by hand"},
+	}
+}
 
+// servingCases: the active site.
+func servingCases() []decision {
+	return []decision{
 		{"writer moved away by hand while serving", serving(), func(o *failover.Observation) { o.Database.Writer = false; o.Cluster.Writer = "dr" }, failover.Release, "by hand"},
 		{"database dead", serving(), func(o *failover.Observation) { o.Database = failover.DatabaseView{}; o.For.DatabaseDown = time.Minute }, failover.Release, "unreachable"},
 		{"database dead, nobody to take over", serving(), func(o *failover.Observation) {
@@ -141,7 +167,12 @@ func TestDecide(t *testing.T) {
 		}, failover.Wait, "gate is shut"},
 		{"application dead", serving(), func(o *failover.Observation) { o.App.HealthyTargets = 0; o.For.AppDown = time.Minute }, failover.Want, "no healthy target"},
 		{"application dead, budget spent", serving(), func(o *failover.Observation) { o.For.AppDown = time.Minute; o.Store.Record.TakeoverBudget = 0 }, failover.Wait, "gate is shut"},
+	}
+}
 
+// switchoverCases: a planned hand-over.
+func switchoverCases() []decision {
+	return []decision{
 		{"switchover: seal", wanted(serving()), nil, failover.Seal, "operator"},
 		{"switchover: target not ready", wanted(serving()), func(o *failover.Observation) { o.PeerBeacon.Ready = false }, failover.Wait, "not ready"},
 		{"switchover: target never ready", wanted(serving()), func(o *failover.Observation) { o.PeerBeacon.Ready = false; o.For.Wanted = time.Hour }, failover.ClearWanted, "in time"},
@@ -162,7 +193,12 @@ func TestDecide(t *testing.T) {
 		}, failover.TakeBack, "not taken"},
 		{"sealed without a wish", serving(), func(o *failover.Observation) { o.Database.SealedTerm = 7 }, failover.TakeBack, "no hand-over"},
 		{"wanted here", serving(), func(o *failover.Observation) { o.Store.Record.Wanted = &term.Wanted{Site: "primary"} }, failover.ClearWanted, "is the active one"},
+	}
+}
 
+// releasedCases: a term given up, and an old volume.
+func releasedCases() []decision {
+	return []decision{
 		{"releasing", serving(), func(o *failover.Observation) { o.Store.Record.State = term.Releasing }, failover.Wait, "releasing"},
 		{"old volume after the return", standby(), func(o *failover.Observation) {
 			o.Store.Record.Term, o.Store.Record.ServedTerm = 8, 8
@@ -173,6 +209,10 @@ func TestDecide(t *testing.T) {
 			o.Database.Writer, o.TailExported = true, true
 		}, failover.Wait, "standby"},
 	}
+}
+
+func TestDecide(t *testing.T) {
+	cases := slices.Concat(quietCases(), expiryCases(), unservedCases(), servingCases(), switchoverCases(), releasedCases())
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			o := c.from

@@ -24,12 +24,16 @@ func gates(o Observation) []Refusal {
 	var shut []Refusal
 	approval := currentApproval(o)
 	if o.Settings.Mode != Automatic && approval == nil {
-		shut = append(shut, Refusal{Gate: gateMode, Current: string(o.Settings.Mode) + ", and no approval for this term", Wanted: "automatic, or an approval",
-			Remedy: fmt.Sprintf("run 'holdfast approve --to %s --term %d'", o.Site, o.Store.Record.Term)})
+		shut = append(shut, Refusal{
+			Gate: gateMode, Current: string(o.Settings.Mode) + ", and no approval for this term", Wanted: "automatic, or an approval",
+			Remedy: fmt.Sprintf("run 'holdfast approve --to %s --term %d'", o.Site, o.Store.Record.Term),
+		})
 	}
 	if !o.Database.Reachable {
-		return append(shut, Refusal{Gate: gateDatabase, Current: "unreachable: " + o.Database.Err, Wanted: "reachable",
-			Remedy: "bring the site's own database cluster back; without it there is nothing to take over with"})
+		return append(shut, Refusal{
+			Gate: gateDatabase, Current: "unreachable: " + o.Database.Err, Wanted: "reachable",
+			Remedy: "bring the site's own database cluster back; without it there is nothing to take over with",
+		})
 	}
 	if approval != nil && approval.AllowDataLoss {
 		return shut
@@ -43,8 +47,10 @@ func dataGates(o Observation) []Refusal {
 	r := o.Store.Record
 	override := fmt.Sprintf("run 'holdfast failover --to %s --allow-data-loss' if losing that data is acceptable", o.Site)
 	if !o.Database.HasTerm(r.ServedTerm) {
-		return []Refusal{{Gate: gateLineage, Current: fmt.Sprintf("highest term in the database is %d", o.Database.HighestTerm()),
-			Wanted: fmt.Sprintf("term %d, which was served last", r.ServedTerm), Remedy: "let replication catch up; else " + override}}
+		return []Refusal{{
+			Gate: gateLineage, Current: fmt.Sprintf("highest term in the database is %d", o.Database.HighestTerm()),
+			Wanted: fmt.Sprintf("term %d, which was served last", r.ServedTerm), Remedy: "let replication catch up; else " + override,
+		}}
 	}
 	lag, known := Lag(o)
 	if !known {
@@ -89,8 +95,10 @@ func peerGate(o Observation) (Refusal, bool) {
 		if o.PeerBeaconSeen {
 			current = o.PeerBeaconAge.String() + " old"
 		}
-		return Refusal{Gate: gatePeerSilent, Current: current, Wanted: "at most " + o.Settings.BeaconMaxAge.String() + " old",
-			Remedy: "check that the wardens of " + o.Peer + " run and reach the term store"}, true
+		return Refusal{
+			Gate: gatePeerSilent, Current: current, Wanted: "at most " + o.Settings.BeaconMaxAge.String() + " old",
+			Remedy: "check that the wardens of " + o.Peer + " run and reach the term store",
+		}, true
 	}
 	if !o.PeerBeacon.Ready {
 		return Refusal{Gate: gatePeerReady, Current: cmp.Or(o.PeerBeacon.NotReadyBecause, "not ready"), Wanted: "ready", Remedy: "see 'holdfast status' for " + o.Peer}, true

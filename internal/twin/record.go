@@ -62,8 +62,10 @@ func (t *Twin) outside(dnsName string) string {
 // stores are the term table's replicas, reached through the twin's endpoint and with its dummy key: nothing of the
 // caller's AWS configuration can leak in.
 func (t *Twin) stores(cfg operator.Config) []term.Store {
-	session := aws.NewSession(sdk.Config{BaseEndpoint: sdk.String(t.Endpoint()), Region: t.topo.Sites[0].Region,
-		Credentials: credentials.NewStaticCredentialsProvider(api.AccessKeyID, api.SecretAccessKey, "")})
+	session := aws.NewSession(sdk.Config{
+		BaseEndpoint: sdk.String(t.Endpoint()), Region: t.topo.Sites[0].Region,
+		Credentials: credentials.NewStaticCredentialsProvider(api.AccessKeyID, api.SecretAccessKey, ""),
+	})
 	var stores []term.Store
 	for _, region := range cfg.TermRegions {
 		stores = append(stores, session.TermStore(region, cfg.TermTable, cfg.Suffix, cfg.Sites[0].Name, cfg.Sites[1].Name))
@@ -89,8 +91,10 @@ func (t *Twin) Operator() *operator.Operator { return t.operator }
 // RequestSwitchover asks the wardens to make a site the active one and waits until it serves, as
 // "holdfast switchover --to" does.
 func (t *Twin) RequestSwitchover(ctx context.Context, site string) error {
-	_, err := t.operator.Switchover(ctx, operator.Request{To: site, By: "drill", Reason: "planned switchover",
-		Progress: func(text string) { t.tell(site, "operator", "%s", text) }})
+	_, err := t.operator.Switchover(ctx, operator.Request{
+		To: site, By: "drill", Reason: "planned switchover",
+		Progress: func(text string) { t.tell(site, "operator", "%s", text) },
+	})
 	return err
 }
 

@@ -47,8 +47,10 @@ func (t *Twin) prepare(context.Context) error {
 			}
 		}
 	}
-	if t.aurora, err = postgres.New(postgres.Options{Topology: &t.topo, Fabric: t.fabric, Dir: databases, Speed: t.opts.Speed,
-		Installation: in, Password: t.password, Events: t.databaseEvent, Logger: t.logger}); err != nil {
+	if t.aurora, err = postgres.New(postgres.Options{
+		Topology: &t.topo, Fabric: t.fabric, Dir: databases, Speed: t.opts.Speed,
+		Installation: in, Password: t.password, Events: t.databaseEvent, Logger: t.logger,
+	}); err != nil {
 		return err
 	}
 	if t.table, err = termtable.New(termtable.Options{Table: t.topo.TermTable, AccountID: t.topo.AccountID, Network: t.fabric}); err != nil {
@@ -58,17 +60,21 @@ func (t *Twin) prepare(context.Context) error {
 		return err
 	}
 	t.onDown(func(context.Context) { t.balancers.Close() })
-	if t.names, err = dns.New(dns.Options{Topology: t.topo, Fabric: t.fabric, Speed: t.opts.Speed, AliasAddress: t.balancers.AddressOf,
-		AliasHealthy: t.balancers.Evaluate, Logger: t.logger}); err != nil {
+	if t.names, err = dns.New(dns.Options{
+		Topology: t.topo, Fabric: t.fabric, Speed: t.opts.Speed, AliasAddress: t.balancers.AddressOf,
+		AliasHealthy: t.balancers.Evaluate, Logger: t.logger,
+	}); err != nil {
 		return err
 	}
 	return t.prepareServices()
 }
 
 func (t *Twin) prepareServices() (err error) {
-	t.scheduler, err = ecs.New(ecs.Options{Topology: t.topo, Fabric: t.fabric, Supervisor: t.supervisor, Images: t.opts.Images,
+	t.scheduler, err = ecs.New(ecs.Options{
+		Topology: t.topo, Fabric: t.fabric, Supervisor: t.supervisor, Images: t.opts.Images,
 		Environment: t.environment, Registrar: t.balancers, TargetHealth: t.targetHealth, Speed: t.opts.Speed,
-		Events: t.taskEvent, Logger: t.logger})
+		Events: t.taskEvent, Logger: t.logger,
+	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrEnvironment, err)
 	}

@@ -50,9 +50,11 @@ const (
 
 // Mutations lists all of them.
 func Mutations() []Mutation {
-	return []Mutation{NoMargin, WallClock, TrustFromAnswer, HolderNameGivesTrust, WatchFromRequest, ClearInsteadOfTakeBack, LocalSettings,
+	return []Mutation{
+		NoMargin, WallClock, TrustFromAnswer, HolderNameGivesTrust, WatchFromRequest, ClearInsteadOfTakeBack, LocalSettings,
 		EmptyStart, ForeignLeaseRow, IntervalInSQL, ShortenInsteadOfSeal, FenceAtStatementStart, AcknowledgeAfterLease,
-		PromoteWithoutTerm, IgnoreLineage, GrantWithoutSeal, HoldOnWithoutWriter, DropOldVolume}
+		PromoteWithoutTerm, IgnoreLineage, GrantWithoutSeal, HoldOnWithoutWriter, DropOldVolume,
+	}
 }
 
 // mutate replaces a decision by what the mutated rule would have decided.
@@ -61,8 +63,10 @@ func (d *warden) mutate(o failover.Observation, decision failover.Decision) fail
 	usable := o.Store.Readable && !o.Store.Missing
 	switch {
 	case d.w.is(EmptyStart) && o.Store.Missing && o.Database.Reachable:
-		fresh := term.Record{Deployment: "d", Version: 1, Term: 1, Holder: d.site.name, LeaseMS: d.w.lease.Milliseconds(),
-			MarginMS: d.w.margin.Milliseconds(), State: term.Held, ServedTerm: 0, TakeoverBudget: 3}
+		fresh := term.Record{
+			Deployment: "d", Version: 1, Term: 1, Holder: d.site.name, LeaseMS: d.w.lease.Milliseconds(),
+			MarginMS: d.w.margin.Milliseconds(), State: term.Held, ServedTerm: 0, TakeoverBudget: 3,
+		}
 		fresh.Term = o.Database.HighestTerm() + 1
 		d.call(d.site.reachesStore(), d.w.attemptTimeout(), func() bool {
 			if !d.w.store.exists {

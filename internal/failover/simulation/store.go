@@ -15,8 +15,10 @@ type store struct {
 }
 
 func newStore(w *world) store {
-	return store{up: true, exists: true, record: term.Record{Deployment: "d", Version: 1, Term: 1, Holder: "primary", Nonce: "init",
-		LeaseMS: w.lease.Milliseconds(), MarginMS: w.margin.Milliseconds(), State: term.Held, TakeoverBudget: 3}}
+	return store{up: true, exists: true, record: term.Record{
+		Deployment: "d", Version: 1, Term: 1, Holder: "primary", Nonce: "init",
+		LeaseMS: w.lease.Milliseconds(), MarginMS: w.margin.Milliseconds(), State: term.Held, TakeoverBudget: 3,
+	}}
 }
 
 // write is the conditional write.

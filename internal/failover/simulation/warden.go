@@ -223,8 +223,10 @@ func (d *warden) sampleDatabase(fn func()) {
 	d.call(db.reach(), 2*time.Second, func() bool {
 		d.w.replicate()
 		r := db.volume.row
-		view = failover.DatabaseView{Reachable: true, Writer: db.writer, Terms: slices.Clone(db.volume.terms), LeaseTerm: r.term,
-			SealedTerm: r.sealed, DrainedTerm: r.drained, Renewal: r.renewal, LeaseValid: db.writer && db.valid(r)}
+		view = failover.DatabaseView{
+			Reachable: true, Writer: db.writer, Terms: slices.Clone(db.volume.terms), LeaseTerm: r.term,
+			SealedTerm: r.sealed, DrainedTerm: r.drained, Renewal: r.renewal, LeaseValid: db.writer && db.valid(r),
+		}
 		return true
 	}, func(ok bool) {
 		if !ok {
@@ -271,11 +273,13 @@ func (d *warden) observation() failover.Observation {
 	if d.site.app.healthy {
 		healthy = 2
 	}
-	o := failover.Observation{Now: d.now(), WallClock: time.Unix(0, 0).Add(d.w.now), Site: d.site.name, Peer: d.site.peer.name, Warden: d.name,
+	o := failover.Observation{
+		Now: d.now(), WallClock: time.Unix(0, 0).Add(d.w.now), Site: d.site.name, Peer: d.site.peer.name, Warden: d.name,
 		Settings: d.w.settings(), Store: d.store, Trust: d.trust, Watch: d.watch, Database: d.database, Cluster: d.cluster,
 		App:        failover.AppView{Known: true, HealthyTargets: healthy, RunningTasks: healthy},
 		PeerBeacon: d.peerBeacon, PeerBeaconSeen: d.peerSeen, PeerBeaconAge: d.now().Sub(d.peerMovedAt),
-		OwnBeacon: *d.w.beacon(d.site), TailExported: d.tailExported}
+		OwnBeacon: *d.w.beacon(d.site), TailExported: d.tailExported,
+	}
 	holding := r.Holder == d.site.name
 	o.For = failover.Durations{
 		DatabaseDown: d.heldFor("database", !d.database.Reachable),
@@ -291,8 +295,10 @@ func (d *warden) publish() {
 	ready, because := failover.Readiness(d.observation())
 	d.sequence++
 	approval := d.w.beacon(d.site).Approval
-	b := term.Beacon{Site: d.site.name, Sequence: d.sequence<<8 | int64(d.life&0xff), Ready: ready, NotReadyBecause: because,
-		DrainedTerm: d.database.DrainedTerm, LineageTerm: d.database.HighestTerm(), Approval: approval}
+	b := term.Beacon{
+		Site: d.site.name, Sequence: d.sequence<<8 | int64(d.life&0xff), Ready: ready, NotReadyBecause: because,
+		DrainedTerm: d.database.DrainedTerm, LineageTerm: d.database.HighestTerm(), Approval: approval,
+	}
 	d.call(d.site.reachesStore(), d.w.attemptTimeout(), func() bool { *d.w.beacon(d.site) = b; return true }, func(bool) {})
 }
 

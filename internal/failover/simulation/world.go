@@ -94,8 +94,10 @@ func Run(seed uint64, opt Options) Result {
 }
 
 func newWorld(seed uint64, opt Options) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 0x486f6c6466617374)), mutation: opt.Mutation, linkUp: true,
-		lease: opt.Lease, margin: opt.Margin, passed: map[term.Number]*site{}, acknowledged: map[int]instant{}}
+	w := &world{
+		rng: rand.New(rand.NewPCG(seed, 0x486f6c6466617374)), mutation: opt.Mutation, linkUp: true,
+		lease: opt.Lease, margin: opt.Margin, passed: map[term.Number]*site{}, acknowledged: map[int]instant{},
+	}
 	if w.lease == 0 {
 		w.lease, w.margin = 20*time.Second, 2500*time.Millisecond
 	}
@@ -258,6 +260,8 @@ func (w *world) result(seed uint64) Result {
 }
 
 func (w *world) settings() failover.Settings {
-	return failover.Settings{Mode: failover.Automatic, MaxLag: 5 * time.Minute, DatabaseThreshold: time.Minute,
-		AppThreshold: time.Minute, HandoffTimeout: 2 * time.Minute, BeaconMaxAge: 30 * time.Second}
+	return failover.Settings{
+		Mode: failover.Automatic, MaxLag: 5 * time.Minute, DatabaseThreshold: time.Minute,
+		AppThreshold: time.Minute, HandoffTimeout: 2 * time.Minute, BeaconMaxAge: 30 * time.Second,
+	}
 }
