@@ -61,8 +61,10 @@ func standby(t *testing.T, primary *pgserver.Server) string {
 	if err := in.Run(ctx, dir, "pg_basebackup", "-D", data, "-d", source, "-c", "fast", "-X", "stream", "-R", "--no-sync"); err != nil {
 		t.Fatal(err)
 	}
-	copied, err := in.Start(pgserver.Config{DataDir: data, Host: "127.0.0.1", Port: pgservertest.FreePort(t),
-		Settings: map[string]string{"fsync": "off", "shared_buffers": "16MB"}, LogFile: filepath.Join(dir, "log")})
+	copied, err := in.Start(pgserver.Config{
+		DataDir: data, Host: "127.0.0.1", Port: pgservertest.FreePort(t),
+		Settings: map[string]string{"fsync": "off", "shared_buffers": "16MB"}, LogFile: filepath.Join(dir, "log"),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

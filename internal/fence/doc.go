@@ -18,7 +18,7 @@
 // with a savepoint exactly as the queued check is. When the check fires it clears the mark, so that rows written
 // after SET CONSTRAINTS ... IMMEDIATE are checked again, statement by statement.
 //
-// Measured on PostgreSQL 15.18, two shared cores, as processor time of the server's process (the least of six runs;
+// Measured on PostgreSQL 15.18, two shared cores, as processor time of the server's process (the least of several runs;
 // BenchmarkCommit and BenchmarkManyRows measure it again):
 //
 //	                                          none     this   a check per row   a helper row per statement

@@ -306,8 +306,10 @@ func TestKilledBetweenPhases(t *testing.T) {
 		// retry: the merchant sends the order again; otherwise the recovery worker is alone.
 		retry bool
 	}{
-		{"charged-worker", acquirertest.Lose, false}, {"charged-retry", acquirertest.Lose, true},
-		{"not-charged-worker", acquirertest.Drop, false}, {"not-charged-retry", acquirertest.Drop, true},
+		{"charged-worker", acquirertest.Lose, false},
+		{"charged-retry", acquirertest.Lose, true},
+		{"not-charged-worker", acquirertest.Drop, false},
+		{"not-charged-retry", acquirertest.Drop, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			reached, release := make(chan struct{}, 8), make(chan struct{})

@@ -1,12 +1,11 @@
 package payd
 
 import (
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
 	"time"
-
-	"log/slog"
 
 	"holdfast/internal/pgserver"
 )

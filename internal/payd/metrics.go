@@ -28,19 +28,31 @@ var latencyBuckets = []float64{.0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5,
 func newMetrics(site string) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		decided: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "payd_payments_decided_total",
-			Help: "Payments decided and recorded by this process, by status; recovered says that the recovery worker did it."}, []string{"status", "recovered"}),
-		problems: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "payd_problems_total",
-			Help: "Requests answered with a problem, by the problem's type."}, []string{"route", "problem"}),
-		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "payd_request_duration_seconds",
-			Help: "Duration of requests to /v1.", Buckets: latencyBuckets}, []string{"route", "status"}),
-		acquirer: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "payd_acquirer_duration_seconds",
-			Help: "Duration of calls to the acquirer, retries included, by outcome.", Buckets: latencyBuckets}, []string{"outcome"}),
+		decided: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "payd_payments_decided_total",
+			Help: "Payments decided and recorded by this process, by status; recovered says that the recovery worker did it.",
+		}, []string{"status", "recovered"}),
+		problems: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "payd_problems_total",
+			Help: "Requests answered with a problem, by the problem's type.",
+		}, []string{"route", "problem"}),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "payd_request_duration_seconds",
+			Help: "Duration of requests to /v1.", Buckets: latencyBuckets,
+		}, []string{"route", "status"}),
+		acquirer: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "payd_acquirer_duration_seconds",
+			Help: "Duration of calls to the acquirer, retries included, by outcome.", Buckets: latencyBuckets,
+		}, []string{"outcome"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "payd_requests_in_flight", Help: "Requests to /v1 under way."}),
-		lease: prometheus.NewGauge(prometheus.GaugeOpts{Name: "payd_write_lease_remaining_seconds",
-			Help: "What was left of the database's write lease when it was last looked at."}),
-		role: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "payd_database_role",
-			Help: "1 for what the site's database is good for: active, fenced, standby or down."}, []string{"role"}),
+		lease: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "payd_write_lease_remaining_seconds",
+			Help: "What was left of the database's write lease when it was last looked at.",
+		}),
+		role: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "payd_database_role",
+			Help: "1 for what the site's database is good for: active, fenced, standby or down.",
+		}, []string{"role"}),
 		recoveryFound: prometheus.NewCounter(prometheus.CounterOpts{Name: "payd_recovery_found_total", Help: "Unfinished payments that the recovery worker took on."}),
 		recoveryFixed: prometheus.NewCounter(prometheus.CounterOpts{Name: "payd_recovery_finished_total", Help: "Unfinished payments that the recovery worker finished."}),
 	}

@@ -44,8 +44,10 @@ var (
 
 var kinds = func() map[string]kind {
 	m := map[string]kind{}
-	for _, k := range []kind{invalidRequest, keyReused, inFlight, notFound, noRoute, badMethod, tooLarge, badMediaType, standby, noLease,
-		unavailable, notCovered, acquirerDown, overloaded, draining, timeout, internal, quarantined} {
+	for _, k := range []kind{
+		invalidRequest, keyReused, inFlight, notFound, noRoute, badMethod, tooLarge, badMediaType, standby, noLease,
+		unavailable, notCovered, acquirerDown, overloaded, draining, timeout, internal, quarantined,
+	} {
 		m[k.name] = k
 	}
 	return m

@@ -3,6 +3,7 @@ package http
 import (
 	"bytes"
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"io"
@@ -25,6 +26,9 @@ const (
 	DefaultInFlight = 256
 	DefaultTimeout  = 10 * time.Second
 )
+
+//go:embed openapi.json
+var openAPI []byte
 
 // Readiness says what the process can do right now.
 type Readiness struct {
@@ -88,6 +92,10 @@ func NewHandler(o Options) *Handler {
 	h.mux.HandleFunc("GET /readyz", h.readyz)
 	h.mux.Handle("GET /metrics", o.Metrics)
 	h.mux.HandleFunc("GET /problems/{name}", describe)
+	h.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(openAPI)
+	})
 	h.mux.Handle("POST /v1/payments", h.admit("create", h.create))
 	h.mux.Handle("GET /v1/payments/{id}", h.admit("payment", h.payment))
 	h.mux.Handle("GET /v1/ledger/balance", h.admit("balance", h.balance))

@@ -232,8 +232,12 @@ func TestErrorsBecomeProblems(t *testing.T) {
 		status  int
 		problem string
 	}{
-		{payment.ErrKeyReused, 422, "key-reused"}, {payment.ErrInFlight, 409, "in-flight"}, {payment.ErrStandby, 503, "standby"},
-		{payment.ErrNoLease, 503, "no-lease"}, {payment.ErrUnavailable, 503, "database-unavailable"}, {cause, 500, "internal"},
+		{payment.ErrKeyReused, 422, "key-reused"},
+		{payment.ErrInFlight, 409, "in-flight"},
+		{payment.ErrStandby, 503, "standby"},
+		{payment.ErrNoLease, 503, "no-lease"},
+		{payment.ErrUnavailable, 503, "database-unavailable"},
+		{cause, 500, "internal"},
 		{context.DeadlineExceeded, 503, "timeout"},
 	} {
 		for phase, set := range map[string]func(*api){

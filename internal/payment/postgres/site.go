@@ -95,8 +95,10 @@ func OpenSite(o SiteOptions) (*Site, error) {
 		size   int
 		writes bool
 	}{
-		{&s.writer, o.Writer, o.MaxConnections, true}, {&s.writerProbe, o.Writer, 1, false},
-		{&s.reader, o.Reader, o.MaxConnections, false}, {&s.readerProbe, o.Reader, 1, false},
+		{&s.writer, o.Writer, o.MaxConnections, true},
+		{&s.writerProbe, o.Writer, 1, false},
+		{&s.reader, o.Reader, o.MaxConnections, false},
+		{&s.readerProbe, o.Reader, 1, false},
 	} {
 		pool, err := o.pool(p.dsn, p.size, p.writes)
 		if err != nil {
@@ -241,8 +243,10 @@ func judge(writer, reader probe) Status {
 	return st
 }
 
-var errIsReader = errors.New("a server that takes no writes answers")
-var errIsWriter = errors.New("answers")
+var (
+	errIsReader = errors.New("a server that takes no writes answers")
+	errIsWriter = errors.New("answers")
+)
 
 func orReader(p probe) error {
 	switch {
