@@ -12,6 +12,16 @@ import (
 	"github.com/google/uuid"
 )
 
+// longAnswer is a size in bytes that no longer fits into the buffers of usual clients in one read, and longLatency how
+// long such an answer takes at least (a real Describe call takes longer). A client that gets a long answer while it
+// still has the request in its hands trips over itself: the SDK for Go closes the request's body when it sees the
+// answer's header, net/http takes the closed body for an error and closes the connection, and the rest of the answer is
+// lost. Across a real network nobody sees that; on one busy machine it happens all the time.
+const (
+	longAnswer  = 3 << 10
+	longLatency = 25 * time.Millisecond
+)
+
 // controlPlaneRegion is where global services live.
 const controlPlaneRegion = "us-east-1"
 
@@ -24,6 +34,9 @@ func (e *Endpoint) Handler(callerRegion string) http.Handler {
 		}
 		started := time.Now()
 		answer, ok := x.run(w)
+		if len(answer.body) > longAnswer {
+			x.takeTime()
+		}
 		x.call.Duration = time.Since(started)
 		x.call.Status, x.call.Code = answer.status, answer.code
 		e.calls.add(x.call)
@@ -48,6 +61,8 @@ type exchange struct {
 	call     Call
 	message  *message
 	service  *service
+	// received is when the whole request had been read.
+	received time.Time
 }
 
 // run carries a request to its service and the answer back. ok is false if the client gets no answer.
@@ -88,12 +103,23 @@ func (x *exchange) run(w http.ResponseWriter) (answer reply, ok bool) {
 	return x.travel()
 }
 
+// takeTime waits until a long answer's latency has passed since the request was read.
+func (x *exchange) takeTime() {
+	timer := time.NewTimer(longLatency - time.Since(x.received))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-x.http.Context().Done():
+	}
+}
+
 // readBody reads the body, which SDKs compress if it is long.
 func (x *exchange) readBody(w http.ResponseWriter) error {
 	limit := x.endpoint.options.Limits.BodyBytes
 	tooLarge := &Error{Code: "RequestEntityTooLarge", Status: http.StatusRequestEntityTooLarge,
 		Message: "The request body is larger than the endpoint's limit."}
 	body, err := io.ReadAll(http.MaxBytesReader(w, x.http.Body, limit))
+	x.received = time.Now()
 	if err != nil {
 		if over := new(http.MaxBytesError); errors.As(err, &over) {
 			return tooLarge
