@@ -55,7 +55,7 @@ const Usage = `payd is configured by its environment:
   PAYD_CLAIM             how long a request may work on a payment alone (15s)
   PAYD_DRAIN_DELAY       from /readyz turning bad to refusing connections (2s)
   PAYD_DRAIN_TIMEOUT     for the requests under way then (20s)
-  PAYD_MAX_IN_FLIGHT     requests under way (256)
+  PAYD_MAX_IN_FLIGHT     requests under way (64)
   PAYD_DB_MAX_CONNECTIONS  for each of writer and reader (16)
 `
 
@@ -121,7 +121,7 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 		Claim:           r.duration("PAYD_CLAIM", 15*time.Second),
 		DrainDelay:      r.duration("PAYD_DRAIN_DELAY", 2*time.Second),
 		DrainTimeout:    r.duration("PAYD_DRAIN_TIMEOUT", 20*time.Second),
-		MaxInFlight:     r.number("PAYD_MAX_IN_FLIGHT", 256, 1, 100_000),
+		MaxInFlight:     r.number("PAYD_MAX_IN_FLIGHT", 64, 1, 100_000),
 		MaxConnections:  r.number("PAYD_DB_MAX_CONNECTIONS", 16, 1, 1000),
 	}
 	r.required("DB_NAME")

@@ -13,11 +13,13 @@ import (
 const (
 	DefaultMerchants = 8
 	// DefaultRate is in payments per second, over all merchants.
-	DefaultRate        = 60.0
-	defaultMaxPending  = 8192
+	DefaultRate = 60.0
+	// defaultMaxPending is how many customers wait at all tills together. Those who come to a full shop go away: with an
+	// unbounded queue the drill would measure how this machine digests it, not how the system recovers.
+	defaultMaxPending  = 600
 	defaultMaxAttempts = 200
 	// minTimeout is the shortest time that a merchant waits for one answer, at any speed.
-	minTimeout  = 500 * time.Millisecond
+	minTimeout  = time.Second
 	baseTimeout = 2 * time.Second
 	// The pause before a retry is drawn below a bound that doubles from baseBackoff to maxBackoff, both at speed 1. The
 	// speed shortens them no further than minBackoff and minMaxBackoff: what the machine can carry is not sped up, and

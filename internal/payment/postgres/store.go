@@ -215,13 +215,18 @@ func scanPayment(row pgx.Row) (payment.Payment, error) {
 // transact runs statements as one transaction in one pipeline on the writer. It returns until when, at the earliest,
 // the lease covers what was read and committed.
 func (s *Store) transact(ctx context.Context, queue func(*pgx.Batch)) (until term.Instant, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	waiting, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	conn, err := s.site.writer.Acquire(ctx)
+	conn, err := s.site.writer.Acquire(waiting)
 	if err != nil {
 		return 0, s.site.explain(err)
 	}
 	defer conn.Release()
+	// A client that hangs up may end the wait for a connection, but not a transaction under way: pgx closes a connection
+	// whose context ends, and replacing connections costs more than finishing what was begun. Under overload that alone
+	// would keep the service down.
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+	defer cancel()
 	batch := &pgx.Batch{}
 	batch.Queue("BEGIN")
 	queue(batch)
