@@ -61,12 +61,16 @@ func testSwitchoverTargetLost(t *testing.T, tw *twin) {
 	}
 	outcome := tw.settle(t)
 	t.Logf("the switchover ended with: %v", outcome)
+	tw.fabric.SetRegion(west, true)
 	if outcome == nil {
-		t.Skip("the target was promoted before it could be lost")
+		// The target was promoted before it could be lost: it is the writer on record, and returns as that.
+		if err := errors.Join(tw.ReturnRegion(ctx, west), tw.Switchover(ctx, east, globalID, primaryARN), tw.settle(t)); err != nil {
+			t.Error(err)
+		}
+		return
 	}
 	tw.mustExec(t, primaryID, "insert into rows values (2)")
 	tw.wantEvents(t, west, "0181")
-	tw.fabric.SetRegion(west, true)
 	if err := tw.ReturnRegion(ctx, west); err != nil {
 		t.Fatal(err)
 	}
