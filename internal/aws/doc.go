@@ -30,7 +30,7 @@ type Session struct {
 func Open(ctx context.Context) (*Session, error) {
 	cfg, err := config.LoadDefaultConfig(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read the AWS configuration: %w (check AWS_PROFILE, AWS_REGION and the shared configuration files)", err)
+		return nil, fmt.Errorf("read the AWS configuration: %w (check AWS_PROFILE, AWS_REGION and the shared files)", err)
 	}
 	return &Session{cfg: cfg}, nil
 }

@@ -10,7 +10,8 @@ import (
 
 // balancerAPI lists the Elastic Load Balancing calls that [Balancers] makes.
 type balancerAPI interface {
-	DescribeTargetHealth(context.Context, *elb.DescribeTargetHealthInput, ...func(*elb.Options)) (*elb.DescribeTargetHealthOutput, error)
+	DescribeTargetHealth(context.Context, *elb.DescribeTargetHealthInput, ...func(*elb.Options)) (
+		*elb.DescribeTargetHealthOutput, error)
 }
 
 // Balancers is the load balancers' control plane of one region.

@@ -11,9 +11,12 @@ import (
 
 // databaseAPI lists the RDS calls that [Databases] makes.
 type databaseAPI interface {
-	DescribeGlobalClusters(context.Context, *rds.DescribeGlobalClustersInput, ...func(*rds.Options)) (*rds.DescribeGlobalClustersOutput, error)
-	FailoverGlobalCluster(context.Context, *rds.FailoverGlobalClusterInput, ...func(*rds.Options)) (*rds.FailoverGlobalClusterOutput, error)
-	SwitchoverGlobalCluster(context.Context, *rds.SwitchoverGlobalClusterInput, ...func(*rds.Options)) (*rds.SwitchoverGlobalClusterOutput, error)
+	DescribeGlobalClusters(context.Context, *rds.DescribeGlobalClustersInput, ...func(*rds.Options)) (
+		*rds.DescribeGlobalClustersOutput, error)
+	FailoverGlobalCluster(context.Context, *rds.FailoverGlobalClusterInput, ...func(*rds.Options)) (
+		*rds.FailoverGlobalClusterOutput, error)
+	SwitchoverGlobalCluster(context.Context, *rds.SwitchoverGlobalClusterInput, ...func(*rds.Options)) (
+		*rds.SwitchoverGlobalClusterOutput, error)
 }
 
 // Databases is the database control plane of one region.
@@ -49,12 +52,14 @@ func (s *Session) Databases(region string) *Databases {
 
 // GlobalCluster describes a global database by its identifier.
 func (d *Databases) GlobalCluster(ctx context.Context, identifier string) (GlobalCluster, error) {
-	out, err := d.api.DescribeGlobalClusters(ctx, &rds.DescribeGlobalClustersInput{GlobalClusterIdentifier: sdk.String(identifier)})
+	in := &rds.DescribeGlobalClustersInput{GlobalClusterIdentifier: sdk.String(identifier)}
+	out, err := d.api.DescribeGlobalClusters(ctx, in)
 	if err != nil {
 		return GlobalCluster{}, fmt.Errorf("describe global cluster %q in %s: %w", identifier, d.region, err)
 	}
 	if len(out.GlobalClusters) != 1 {
-		return GlobalCluster{}, fmt.Errorf("describe global cluster %q in %s: %d clusters in the answer, want 1", identifier, d.region, len(out.GlobalClusters))
+		return GlobalCluster{}, fmt.Errorf("describe global cluster %q in %s: %d clusters in the answer, want 1",
+			identifier, d.region, len(out.GlobalClusters))
 	}
 	return globalCluster(out.GlobalClusters[0]), nil
 }

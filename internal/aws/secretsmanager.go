@@ -12,7 +12,8 @@ import (
 
 // secretAPI lists the Secrets Manager calls that [Secrets] makes.
 type secretAPI interface {
-	GetSecretValue(context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error)
+	GetSecretValue(context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options)) (
+		*secretsmanager.GetSecretValueOutput, error)
 }
 
 // Secrets reads the secrets of one region.

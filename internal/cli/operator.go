@@ -32,7 +32,8 @@ type deploymentFlags struct {
 
 func (f *deploymentFlags) register(cmd *cobra.Command, timeout time.Duration) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.config, "config", os.Getenv("HOLDFAST_CONFIG"), "`file` with the output of 'terraform output -json holdfast' (HOLDFAST_CONFIG)")
+	flags.StringVar(&f.config, "config", os.Getenv("HOLDFAST_CONFIG"),
+		"`file` with the output of 'terraform output -json holdfast' (HOLDFAST_CONFIG)")
 	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
 	flags.DurationVar(&f.timeout, "timeout", timeout, "how long to wait")
 }
@@ -40,7 +41,8 @@ func (f *deploymentFlags) register(cmd *cobra.Command, timeout time.Duration) {
 // open checks the flags and reaches for the deployment.
 func (f *deploymentFlags) open(ctx context.Context) (*operator.Operator, error) {
 	if f.config == "" {
-		return nil, fmt.Errorf("%w: which deployment? pass --config FILE, written by 'terraform output -json holdfast > FILE'", operator.ErrUsage)
+		return nil, fmt.Errorf("%w: which deployment? pass --config FILE, written by "+
+			"'terraform output -json holdfast > FILE'", operator.ErrUsage)
 	}
 	if f.output != "text" && f.output != "json" {
 		return nil, fmt.Errorf("%w: -o %q: want text or json", operator.ErrUsage, f.output)
@@ -104,7 +106,8 @@ DB_PASSWORD, or from each site's secret. Where the databases cannot be reached f
 				return err
 			}
 			return f.print(cmd.OutOrStdout(), r, func(out io.Writer) error {
-				_, err := fmt.Fprintf(out, "created the record of %s: term %d, held by %s, lease %v, margin %v\n", r.Deployment, r.Term, r.Holder, r.Lease(), r.Margin())
+				_, err := fmt.Fprintf(out, "created the record of %s: term %d, held by %s, lease %v, margin %v\n",
+					r.Deployment, r.Term, r.Holder, r.Lease(), r.Margin())
 				return err
 			})
 		},
@@ -114,8 +117,10 @@ DB_PASSWORD, or from each site's secret. Where the databases cannot be reached f
 	flags.StringVar(&opt.Holder, "holder", "", "`site` that gets the first term (default: the deployment's first)")
 	flags.DurationVar(&opt.Lease, "lease", 0, "lease (default: the deployment's lease_seconds)")
 	flags.DurationVar(&opt.Margin, "margin", 0, "safety margin (default: the deployment's margin_seconds)")
-	flags.IntVar(&opt.TakeoverBudget, "takeover-budget", operator.DefaultTakeoverBudget, "hand-overs for health before one needs an approval")
-	flags.StringArrayVar(&dsns, "dsn", nil, "`SITE=DSN` of a site's database, instead of the deployment's endpoints (repeatable)")
+	flags.IntVar(&opt.TakeoverBudget, "takeover-budget", operator.DefaultTakeoverBudget,
+		"hand-overs for health before one needs an approval")
+	flags.StringArrayVar(&dsns, "dsn", nil,
+		"`SITE=DSN` of a site's database, instead of the deployment's endpoints (repeatable)")
 	flags.Int64Var(&highest, "highest-term", 0, "do not ask the databases: their highest term is this `number`")
 	return cmd
 }
@@ -273,7 +278,8 @@ with 'holdfast switchover'. Losing data has to be said: pass --allow-data-loss.`
 				return err
 			}
 			if !lossy {
-				return fmt.Errorf("%w: a failover may lose payments that were not replicated: pass --allow-data-loss, or use 'holdfast switchover --to %s'", operator.ErrUsage, f.to)
+				return fmt.Errorf("%w: a failover may lose payments that were not replicated: pass --allow-data-loss, "+
+					"or use 'holdfast switchover --to %s'", operator.ErrUsage, f.to)
 			}
 			op, err := f.open(ctx)
 			if err != nil {

@@ -96,11 +96,14 @@ func (t tailExporter) Export(ctx context.Context) (summary string, err error) {
 		return "", fmt.Errorf("connect to the surviving database: %w (HOLDFAST_PEER_DB_HOST)", err)
 	}
 	defer func() { err = errors.Join(err, survivor.Close(context.WithoutCancel(ctx))) }()
-	s, err := reconcile.ExportTail(ctx, reconcile.Options{Old: old, Survivor: survivor, Dir: t.cfg.ExportDir, Site: t.cfg.Site, Logger: t.log})
+	s, err := reconcile.ExportTail(ctx, reconcile.Options{
+		Old: old, Survivor: survivor, Dir: t.cfg.ExportDir, Site: t.cfg.Site, Logger: t.log,
+	})
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d rows missing and %d different in the surviving database, saved in %s", s.Missing, s.Different, s.Folder), nil
+	return fmt.Sprintf("%d rows missing and %d different in the surviving database, saved in %s",
+		s.Missing, s.Different, s.Folder), nil
 }
 
 func dial(ctx context.Context, dsn string) (*pgx.Conn, error) {

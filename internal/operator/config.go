@@ -58,10 +58,12 @@ const configLimit = 1 << 20
 func ReadConfig(path string) (Config, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return Config{}, fmt.Errorf("%w: read the deployment: %w (write it with 'terraform output -json holdfast > %s')", ErrUsage, err, path)
+		return Config{}, fmt.Errorf("%w: read the deployment: %w (write it with 'terraform output -json holdfast > %s')",
+			ErrUsage, err, path)
 	}
 	if info.Size() > configLimit {
-		return Config{}, fmt.Errorf("%w: read the deployment from %s: %d bytes, want at most %d: this is not the output of 'terraform output -json holdfast'", ErrUsage, path, info.Size(), configLimit)
+		return Config{}, fmt.Errorf("%w: read the deployment from %s: %d bytes, want at most %d: "+
+			"this is not the output of 'terraform output -json holdfast'", ErrUsage, path, info.Size(), configLimit)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -35,7 +35,8 @@ type InitOptions struct {
 func (o *Operator) Init(ctx context.Context, opt InitOptions) (term.Record, error) {
 	switch r, err := o.Record(ctx); {
 	case err == nil:
-		return r, fmt.Errorf("%w: the deployment %q has a record already: term %d, held by %s", ErrRefused, o.cfg.Suffix, r.Term, r.Holder)
+		return r, fmt.Errorf("%w: the deployment %q has a record already: term %d, held by %s",
+			ErrRefused, o.cfg.Suffix, r.Term, r.Holder)
 	case !errors.Is(err, term.ErrNoRecord):
 		return term.Record{}, err
 	}
@@ -53,7 +54,8 @@ func (o *Operator) Init(ctx context.Context, opt InitOptions) (term.Record, erro
 	first := term.Record{
 		Deployment: o.cfg.Suffix, Version: 1, Term: highest + 1, Holder: holder, Renewal: 1, Nonce: rand.Text(),
 		LeaseMS: cmp.Or(opt.Lease, o.cfg.Lease()).Milliseconds(), MarginMS: cmp.Or(opt.Margin, o.cfg.Margin()).Milliseconds(),
-		State: term.Held, ServedTerm: highest, MovedAt: time.Now().UTC(), TakeoverBudget: cmp.Or(opt.TakeoverBudget, DefaultTakeoverBudget),
+		State: term.Held, ServedTerm: highest, MovedAt: time.Now().UTC(),
+		TakeoverBudget: cmp.Or(opt.TakeoverBudget, DefaultTakeoverBudget),
 	}
 	if err := first.Validate(); err != nil {
 		return term.Record{}, fmt.Errorf("%w: %w", ErrUsage, err)
@@ -80,9 +82,11 @@ func (o *Operator) create(ctx context.Context, first term.Record) error {
 	case err == nil && r.Nonce == first.Nonce:
 		return nil
 	case err == nil:
-		return fmt.Errorf("%w: somebody else created the record of %q meanwhile: term %d, held by %s", ErrRefused, o.cfg.Suffix, r.Term, r.Holder)
+		return fmt.Errorf("%w: somebody else created the record of %q meanwhile: term %d, held by %s",
+			ErrRefused, o.cfg.Suffix, r.Term, r.Holder)
 	}
-	return fmt.Errorf("%w: create the record of %q, outcome unknown, look with 'holdfast status': %w", ErrEnvironment, o.cfg.Suffix, errors.Join(errs...))
+	return fmt.Errorf("%w: create the record of %q, outcome unknown, look with 'holdfast status': %w",
+		ErrEnvironment, o.cfg.Suffix, errors.Join(errs...))
 }
 
 // highestTerm asks both databases; each must answer, because a missed one could have served a later term.
@@ -92,8 +96,9 @@ func (o *Operator) highestTerm(ctx context.Context, databases map[string][]strin
 	for _, site := range o.cfg.Sites {
 		s, err := sample(ctx, databases[site.Name])
 		if err != nil {
-			return 0, fmt.Errorf("%w: read the terms in the database of site %q: %w (the new term must be above every term in both databases; "+
-				"if one cannot be reached from here, run the command where it can, or vouch for the highest with --highest-term)", ErrEnvironment, site.Name, err)
+			return 0, fmt.Errorf("%w: read the terms in the database of site %q: %w (the new term must be above every "+
+				"term in both databases; if one cannot be reached from here, run the command where it can, or vouch for "+
+				"the highest with --highest-term)", ErrEnvironment, site.Name, err)
 		}
 		states[site.Name] = s
 		for _, n := range append(s.Terms, s.Lease.Term, s.Lease.SealedTerm) {
@@ -103,7 +108,8 @@ func (o *Operator) highestTerm(ctx context.Context, databases map[string][]strin
 	if states[holder].InRecovery {
 		for _, site := range o.cfg.Sites {
 			if !states[site.Name].InRecovery {
-				return 0, fmt.Errorf("%w: the database of %q is a standby and that of %q is the writer: pass --holder %s", ErrRefused, holder, site.Name, site.Name)
+				return 0, fmt.Errorf("%w: the database of %q is a standby and that of %q is the writer: pass --holder %s",
+					ErrRefused, holder, site.Name, site.Name)
 			}
 		}
 	}

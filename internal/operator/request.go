@@ -49,7 +49,8 @@ func (o *Operator) Switchover(ctx context.Context, q Request) (Moved, error) {
 		case r.Holder == q.To && r.State == term.Held:
 			return false, nil
 		case r.State != term.Held:
-			return false, fmt.Errorf("%w: term %d is already %s by %s: wait until it has a holder again", ErrRefused, r.Term, r.State, r.Holder)
+			return false, fmt.Errorf("%w: term %d is already %s by %s: wait until it has a holder again",
+				ErrRefused, r.Term, r.State, r.Holder)
 		case r.Wanted != nil && r.Wanted.Site != q.To:
 			return false, fmt.Errorf("%w: %s has already asked for site %q", ErrRefused, r.Wanted.By, r.Wanted.Site)
 		}
@@ -66,7 +67,8 @@ func (o *Operator) Switchover(ctx context.Context, q Request) (Moved, error) {
 	return o.await(ctx, q, start, began, func(r term.Record) error {
 		switch {
 		case r.Holder != q.To && r.Term > start.Term:
-			return fmt.Errorf("%w: %s took the hand-over back under term %d; its wardens' journals say why", ErrRefused, r.Holder, r.Term)
+			return fmt.Errorf("%w: %s took the hand-over back under term %d; its wardens' journals say why",
+				ErrRefused, r.Holder, r.Term)
 		case r.Term == start.Term && r.State == term.Held && r.Wanted == nil:
 			return fmt.Errorf("%w: %s turned the request down; its wardens' journals say why", ErrRefused, r.Holder)
 		}
@@ -89,7 +91,9 @@ func (o *Operator) Failover(ctx context.Context, q Request, allowDataLoss bool, 
 	if start.Holder == q.To {
 		return Moved{Already: true, Term: start.Term, Site: q.To, From: q.To}, nil
 	}
-	approval := term.Approval{Term: start.Term, By: q.By, Reason: q.Reason, Expires: began.Add(validFor).UTC(), AllowDataLoss: allowDataLoss}
+	approval := term.Approval{
+		Term: start.Term, By: q.By, Reason: q.Reason, Expires: began.Add(validFor).UTC(), AllowDataLoss: allowDataLoss,
+	}
 	if err := o.approve(ctx, q.To, approval); err != nil {
 		return Moved{}, err
 	}
@@ -122,7 +126,8 @@ func (o *Operator) approve(ctx context.Context, site string, a term.Approval) er
 		return err
 	}
 	b, ok := beacons[site]
-	if ok && b.Approval != nil && b.Approval.Term == a.Term && b.Approval.AllowDataLoss == a.AllowDataLoss && b.Approval.Expires.Equal(a.Expires) {
+	if ok && b.Approval != nil && b.Approval.Term == a.Term && b.Approval.AllowDataLoss == a.AllowDataLoss &&
+		b.Approval.Expires.Equal(a.Expires) {
 		return nil
 	}
 	if !ok {
@@ -143,7 +148,9 @@ func (o *Operator) approve(ctx context.Context, site string, a term.Approval) er
 }
 
 // await polls until the site serves a later term. stop ends the wait with an error.
-func (o *Operator) await(ctx context.Context, q Request, start term.Record, began time.Time, stop func(term.Record) error) (Moved, error) {
+func (o *Operator) await(ctx context.Context, q Request, start term.Record, began time.Time, stop func(term.Record) error) (
+	Moved, error,
+) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	said := ""
@@ -167,7 +174,8 @@ func (o *Operator) await(ctx context.Context, q Request, start term.Record, bega
 		}
 		select {
 		case <-ctx.Done():
-			return Moved{}, fmt.Errorf("wait until %s serves: %w (last: %s; the request stands, 'holdfast status' shows its state)", q.To, ctx.Err(), said)
+			return Moved{}, fmt.Errorf("wait until %s serves: %w (last: %s; the request stands, 'holdfast status' shows its state)",
+				q.To, ctx.Err(), said)
 		case <-tick.C:
 		}
 	}

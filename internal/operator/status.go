@@ -238,14 +238,17 @@ func (s Status) WriteText(out io.Writer) error {
 	case r == nil:
 		fmt.Fprintf(&b, "record     none: %s\n", s.RecordError)
 	default:
-		fmt.Fprintf(&b, "term       %d, %s by %s since %s, served term %d, renewal %d\n", r.Term, r.State, r.Holder, r.MovedAt.Format(time.RFC3339), r.ServedTerm, r.Renewal)
+		fmt.Fprintf(&b, "term       %d, %s by %s since %s, served term %d, renewal %d\n",
+			r.Term, r.State, r.Holder, r.MovedAt.Format(time.RFC3339), r.ServedTerm, r.Renewal)
 		running := "it was not renewed while this command watched"
 		if s.LeaseRunning {
 			running = "it was renewed while this command watched"
 		}
-		fmt.Fprintf(&b, "lease      %v, margin %v; %s (the trust left is known to the holder's wardens alone)\n", r.Lease(), r.Margin(), running)
+		fmt.Fprintf(&b, "lease      %v, margin %v; %s (the trust left is known to the holder's wardens alone)\n",
+			r.Lease(), r.Margin(), running)
 		if r.Wanted != nil {
-			fmt.Fprintf(&b, "wanted     %s, by %s at %s: %s\n", r.Wanted.Site, r.Wanted.By, r.Wanted.At.Format(time.RFC3339), r.Wanted.Reason)
+			fmt.Fprintf(&b, "wanted     %s, by %s at %s: %s\n",
+				r.Wanted.Site, r.Wanted.By, r.Wanted.At.Format(time.RFC3339), r.Wanted.Reason)
 		}
 	}
 	switch d := s.DNS; {

@@ -2,6 +2,8 @@ package warden
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	"holdfast/internal/aws"
 	"holdfast/internal/failover"
@@ -62,7 +64,15 @@ type Fargate struct {
 	cfg       Config
 	balancers *aws.Balancers
 	services  *aws.Services
+
+	mu    sync.Mutex
+	tasks int
+	asked time.Time
+	err   string
 }
+
+// tasksEvery is how often the scheduler is asked; the number of tasks is only told to people.
+const tasksEvery = 5 * time.Second
 
 var _ Application = (*Fargate)(nil)
 
@@ -71,23 +81,30 @@ func NewFargate(cfg Config, balancers *aws.Balancers, services *aws.Services) *F
 	return &Fargate{cfg: cfg, balancers: balancers, services: services}
 }
 
-// View implements [Application]. The targets' health decides; the number of running tasks is only told to people, so
-// a scheduler that does not answer hides nothing.
+// View implements [Application]. The targets' health decides, so a scheduler that does not answer hides nothing.
 func (f *Fargate) View(ctx context.Context) (failover.AppView, error) {
-	running := make(chan failover.AppView, 1)
-	go func() {
-		s, err := f.services.Service(ctx, f.cfg.ECSCluster, f.cfg.AppService)
-		v := failover.AppView{RunningTasks: s.Running}
-		if err != nil {
-			v.Err = err.Error()
-		}
-		running <- v
-	}()
+	var wg sync.WaitGroup
+	var v failover.AppView
+	wg.Go(func() { v.RunningTasks, v.Err = f.runningTasks(ctx) })
 	targets, err := f.balancers.TargetHealth(ctx, f.cfg.AppTargetGroupARN)
-	v := <-running
+	wg.Wait()
 	if err != nil {
 		return failover.AppView{}, err
 	}
 	v.Known, v.HealthyTargets = true, aws.Healthy(targets)
 	return v, nil
+}
+
+func (f *Fargate) runningTasks(ctx context.Context) (int, string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.asked.IsZero() && time.Since(f.asked) < tasksEvery {
+		return f.tasks, f.err
+	}
+	s, err := f.services.Service(ctx, f.cfg.ECSCluster, f.cfg.AppService)
+	f.asked, f.tasks, f.err = time.Now(), s.Running, ""
+	if err != nil {
+		f.err = err.Error()
+	}
+	return f.tasks, f.err
 }

@@ -60,7 +60,7 @@ func ConfigFromEnvironment(getenv func(string) string) (Config, error) {
 		PeerSite:         e.text("HOLDFAST_PEER_SITE", "the name of the other site, as in dr"),
 		Region:           e.text("AWS_REGION", "the site's AWS region"),
 		TermTable:        e.text("HOLDFAST_TERM_TABLE", "the name of the term table"),
-		TermRegions:      e.list("HOLDFAST_TERM_REGIONS", "the table's replica regions, the own one first, as in us-east-1,us-west-2"),
+		TermRegions:      e.list("HOLDFAST_TERM_REGIONS", "the table's regions, the own one first, as in us-east-1,us-west-2"),
 		GlobalCluster:    e.text("HOLDFAST_GLOBAL_CLUSTER", "the identifier of the global database"),
 		ClusterARN:       e.text("HOLDFAST_DB_CLUSTER_ARN", "the ARN of the site's own database cluster"),
 		PeerClusterARN:   e.text("HOLDFAST_PEER_DB_CLUSTER_ARN", "the ARN of the other site's database cluster"),
@@ -212,7 +212,8 @@ func (e *environment) relations(c *Config) {
 	if c.PeerClusterARN != "" {
 		region, err := arnRegion(c.PeerClusterARN)
 		if err != nil {
-			e.problem("HOLDFAST_PEER_DB_CLUSTER_ARN", c.PeerClusterARN, "a full ARN, as in arn:aws:rds:us-west-2:123456789012:cluster:name")
+			e.problem("HOLDFAST_PEER_DB_CLUSTER_ARN", c.PeerClusterARN,
+				"a full ARN, as in arn:aws:rds:us-west-2:123456789012:cluster:name")
 		}
 		c.PeerRegion = region
 	}

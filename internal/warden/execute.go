@@ -60,7 +60,9 @@ func (w *Warden) writeStep(ctx context.Context, d failover.Decision, renews bool
 
 // underTrust returns a context that ends with the trust in term n, after a fresh strong read has shown the term still
 // held by the own site and accepted by check.
-func (w *Warden) underTrust(ctx context.Context, n term.Number, check func(term.Record) error) (context.Context, context.CancelFunc, error) {
+func (w *Warden) underTrust(ctx context.Context, n term.Number, check func(term.Record) error) (
+	context.Context, context.CancelFunc, error,
+) {
 	r, err := w.read(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the record again: %w", err)

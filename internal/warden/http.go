@@ -129,14 +129,16 @@ func (w *Warden) Status() Status {
 	m := &w.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s.Decision, s.Because, s.Refusals, s.Running, s.Lease = m.decision.Step, m.decision.Reason, m.decision.Refusals, m.step, m.extended
+	s.Decision, s.Because, s.Refusals = m.decision.Step, m.decision.Reason, m.decision.Refusals
+	s.Running, s.Lease = m.step, m.extended
 	return s
 }
 
 // serve answers until ctx ends. Then it closes at once what is idle and gives running answers a moment.
 func (w *Warden) serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
-		Handler: w.Handler(), ReadTimeout: requestLimit, WriteTimeout: requestLimit, IdleTimeout: idleLimit, MaxHeaderBytes: headerLimit,
+		Handler: w.Handler(), ReadTimeout: requestLimit, WriteTimeout: requestLimit, IdleTimeout: idleLimit,
+		MaxHeaderBytes: headerLimit,
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()

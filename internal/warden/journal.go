@@ -19,7 +19,13 @@ type journal struct {
 
 	mu   sync.Mutex
 	last string
+	// failure is the step and error journaled last, and when; the same again is journaled once per repeatEvery.
+	failure string
+	failed  term.Instant
 }
+
+// repeatEvery is how often a step that keeps failing in the same way is journaled.
+const repeatEvery = 10 * time.Second
 
 // event writes one record. Every record carries the boot clock, on which the leases run, in seconds.
 func (j *journal) event(message string, args ...any) {
@@ -33,13 +39,14 @@ func (j *journal) observed(o failover.Observation, d failover.Decision) {
 	news := gist != j.last
 	j.last = gist
 	j.mu.Unlock()
-	if !news && d.Step == failover.Wait {
+	if !news {
 		return
 	}
 	r := o.Store.Record
 	args := []any{
 		"step", d.Step, "reason", d.Reason,
-		"term", r.Term, "holder", r.Holder, "state", r.State, "served_term", r.ServedTerm, "version", r.Version, "renewal", r.Renewal,
+		"term", r.Term, "holder", r.Holder, "state", r.State, "served_term", r.ServedTerm,
+		"version", r.Version, "renewal", r.Renewal,
 		"store", storeWord(o.Store), "trust_left_ms", trustLeft(o).Milliseconds(), "stood_ms", o.Watch.Stood().Milliseconds(),
 		"database", databaseWord(o.Database), "lineage", o.Database.HighestTerm(), "sealed_term", o.Database.SealedTerm,
 		"drained_term", o.Database.DrainedTerm, "lease_valid", o.Database.LeaseValid, "position", o.Database.Position,
@@ -48,9 +55,12 @@ func (j *journal) observed(o failover.Observation, d failover.Decision) {
 	if r.Wanted != nil {
 		args = append(args, "wanted", r.Wanted.Site, "wanted_by", r.Wanted.By, "wanted_reason", r.Wanted.Reason)
 	}
-	for name, text := range map[string]string{"store_error": o.Store.Err, "database_error": o.Database.Err, "cluster_error": o.Cluster.Err, "app_error": o.App.Err} {
-		if text != "" {
-			args = append(args, name, text)
+	for _, e := range []struct{ name, text string }{
+		{"store_error", o.Store.Err}, {"database_error", o.Database.Err},
+		{"cluster_error", o.Cluster.Err}, {"app_error", o.App.Err},
+	} {
+		if e.text != "" {
+			args = append(args, e.name, e.text)
 		}
 	}
 	if len(d.Refusals) > 0 {
@@ -68,11 +78,30 @@ func (j *journal) finished(step failover.Step, result outcome, took time.Duratio
 	if result.detail != "" {
 		args = append(args, "detail", result.detail)
 	}
+	if j.repeats(step, result.err) {
+		return
+	}
 	if result.err != nil {
 		j.event("failed", append(args, "error", result.err.Error())...)
 		return
 	}
 	j.event("done", args...)
+}
+
+// repeats reports whether the same failure was journaled a moment ago.
+func (j *journal) repeats(step failover.Step, err error) bool {
+	failure := ""
+	if err != nil {
+		failure = string(step) + digitless(err.Error())
+	}
+	now := j.boot()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if failure != "" && failure == j.failure && now.Sub(j.failed) < repeatEvery {
+		return true
+	}
+	j.failure, j.failed = failure, now
+	return false
 }
 
 // gistOf is equal for two observations that an operator would call the same.
@@ -87,8 +116,9 @@ func gistOf(o failover.Observation, d failover.Decision) string {
 	if r.Wanted != nil {
 		wanted = r.Wanted.Site
 	}
-	return fmt.Sprint(d.Step, "|", digitless(reason), "|", gates, "|", r.Term, r.Holder, r.State, r.ServedTerm, wanted, "|", storeWord(o.Store), "|",
-		o.Trust.Holds(r.Term, o.Now), "|", databaseWord(o.Database), o.Database.HighestTerm(), o.Database.SealedTerm, o.Database.DrainedTerm, o.Database.LeaseValid, "|",
+	return fmt.Sprint(d.Step, "|", digitless(reason), "|", gates, "|",
+		r.Term, r.Holder, r.State, r.ServedTerm, wanted, "|", storeWord(o.Store), "|", o.Trust.Holds(r.Term, o.Now), "|",
+		databaseWord(o.Database), o.Database.HighestTerm(), o.Database.SealedTerm, o.Database.DrainedTerm, o.Database.LeaseValid, "|",
 		clusterWord(o.Cluster), "|", o.App.Known, o.App.HealthyTargets, "|", peerWord(o))
 }
 

@@ -53,9 +53,11 @@ func testSettings() failover.Settings {
 
 // plane is a database control plane that does what the test says.
 type plane struct {
-	mu      sync.Mutex
-	view    failover.ClusterView
-	err     error
+	mu   sync.Mutex
+	view failover.ClusterView
+	err  error
+	// asked, if set, is called before every view is answered.
+	asked   func()
 	promote func(ctx context.Context, lossy bool) error
 	move    func(ctx context.Context) error
 	calls   []string
@@ -64,6 +66,9 @@ type plane struct {
 func (p *plane) View(context.Context) (failover.ClusterView, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.asked != nil {
+		p.asked()
+	}
 	return p.view, p.err
 }
 

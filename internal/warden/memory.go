@@ -132,7 +132,8 @@ func (w *Warden) observation() failover.Observation {
 func (w *Warden) observationLocked(now term.Instant) failover.Observation {
 	m := &w.memory
 	o := failover.Observation{
-		Now: now, WallClock: time.Now().UTC(), Site: w.cfg.Site, Peer: w.cfg.PeerSite, Warden: w.cfg.Warden, Settings: w.cfg.Settings,
+		Now: now, WallClock: time.Now().UTC(),
+		Site: w.cfg.Site, Peer: w.cfg.PeerSite, Warden: w.cfg.Warden, Settings: w.cfg.Settings,
 		Store: m.store, Trust: m.trust, Watch: m.watch, Database: m.database, Cluster: m.cluster, App: m.app,
 		PeerBeacon: m.peer.beacon, PeerBeaconSeen: m.peer.seen, OwnBeacon: m.own,
 		For: m.held.at(now), TailExported: m.exported,

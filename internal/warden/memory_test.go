@@ -20,14 +20,21 @@ import (
 
 // database is a database that is not there, unless a test gives it a state.
 type database struct {
-	state  *fence.State
-	extend func(n term.Number, renewal int64, validUntil time.Time)
-	delay  func()
+	state *fence.State
+	// sampled is called with every sample's number, before it is answered.
+	sampled func(number int)
+	samples int
+	extend  func(n term.Number, renewal int64, validUntil time.Time)
+	delay   func()
 }
 
 var errNoDatabase = errors.New("no database in this test")
 
 func (d *database) Sample(context.Context) (fence.State, error) {
+	d.samples++
+	if d.sampled != nil {
+		d.sampled(d.samples)
+	}
 	if d.state == nil {
 		return fence.State{}, errNoDatabase
 	}
@@ -306,20 +313,20 @@ func TestPeerBeaconAge(t *testing.T) {
 	}
 }
 
-func TestDurations(t *testing.T) {
-	base := failover.Observation{Site: "primary", Peer: "dr"}
-	base.Store.Record = firstRecord()
-	base.Store.Record.ServedTerm = 1
-	base.Database = failover.DatabaseView{Reachable: true, Writer: true}
-	base.App = failover.AppView{Known: true, HealthyTargets: 1}
-	at := func(now time.Duration, change func(*failover.Observation)) failover.Observation {
-		o := base
-		o.Now = term.Instant(now)
-		if change != nil {
-			change(&o)
-		}
-		return o
+// at is the quiet active site at an instant of its own clock, changed.
+func at(now time.Duration, change func(*failover.Observation)) failover.Observation {
+	o := failover.Observation{Now: term.Instant(now), Site: "primary", Peer: "dr"}
+	o.Store.Record = firstRecord()
+	o.Store.Record.ServedTerm = 1
+	o.Database = failover.DatabaseView{Reachable: true, Writer: true}
+	o.App = failover.AppView{Known: true, HealthyTargets: 1}
+	if change != nil {
+		change(&o)
 	}
+	return o
+}
+
+func TestDurations(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		steps []failover.Observation

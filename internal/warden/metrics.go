@@ -15,9 +15,12 @@ type metrics struct {
 	stepSeconds                          *prometheus.HistogramVec
 }
 
+const namespace, subsystem = "holdfast", "warden"
+
 func newMetrics(w *Warden) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "holdfast", Subsystem: "warden", Name: name, Help: help}, labels)
+		o := prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help}
+		return prometheus.NewCounterVec(o, labels)
 	}
 	m := &metrics{
 		registry:   prometheus.NewRegistry(),
@@ -26,30 +29,45 @@ func newMetrics(w *Warden) *metrics {
 		steps:      counter("steps_total", "Steps taken, by step and result.", "step", "result"),
 		beacons:    counter("beacons_total", "Beacons published, by result.", "result"),
 		stepSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "holdfast", Subsystem: "warden", Name: "step_seconds", Help: "Duration of steps.",
+			Namespace: namespace, Subsystem: subsystem, Name: "step_seconds", Help: "Duration of steps.",
 			Buckets: []float64{.01, .05, .1, .5, 1, 5, 15, 60, 300},
 		}, []string{"step"}),
 	}
 	m.registry.MustRegister(m.renewals, m.extensions, m.steps, m.beacons, m.stepSeconds,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, g := range []struct {
-		name, help string
-		value      func(failover.Observation) float64
-	}{
-		{"term", "The term in the record, as seen last.", func(o failover.Observation) float64 { return float64(o.Store.Record.Term) }},
-		{"holder", "1 if this site holds the term.", func(o failover.Observation) float64 { return number(o.Store.Record.Holder == o.Site) }},
-		{"trust_seconds", "Time left in this warden's trust.", func(o failover.Observation) float64 { return trustLeft(o).Seconds() }},
-		{"store_readable", "1 if the newest read of the term store succeeded.", func(o failover.Observation) float64 { return number(o.Store.Readable) }},
-		{"record_missing", "1 if the term store says that there is no record.", func(o failover.Observation) float64 { return number(o.Store.Missing) }},
-		{"database_writer", "1 if the site's database takes writes.", func(o failover.Observation) float64 { return number(o.Database.Reachable && o.Database.Writer) }},
-		{"serving", "1 if /healthz answers 200.", func(o failover.Observation) float64 { return number(failover.Judge(o).Serving) }},
-		{"ready", "1 if the site serves or could take over now.", func(o failover.Observation) float64 { ready, _ := failover.Readiness(o); return number(ready) }},
-		{"peer_beacon_age_seconds", "Age of the other site's beacon, -1 if it was never seen to move.", peerAge},
-	} {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "holdfast", Subsystem: "warden", Name: g.name, Help: g.help},
-			func() float64 { return g.value(w.fresh()) }))
+	for _, g := range gauges() {
+		o := prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: g.name, Help: g.help}
+		m.registry.MustRegister(prometheus.NewGaugeFunc(o, func() float64 { return g.value(w.fresh()) }))
 	}
 	return m
+}
+
+// gauge derives one number from what the warden knows.
+type gauge struct {
+	name, help string
+	value      func(failover.Observation) float64
+}
+
+func gauges() []gauge {
+	return []gauge{
+		{"term", "The term in the record, as seen last.",
+			func(o failover.Observation) float64 { return float64(o.Store.Record.Term) }},
+		{"holder", "1 if this site holds the term.",
+			func(o failover.Observation) float64 { return number(o.Store.Record.Holder == o.Site) }},
+		{"trust_seconds", "Time left in this warden's trust.",
+			func(o failover.Observation) float64 { return trustLeft(o).Seconds() }},
+		{"store_readable", "1 if the newest read of the term store succeeded.",
+			func(o failover.Observation) float64 { return number(o.Store.Readable) }},
+		{"record_missing", "1 if the term store says that there is no record.",
+			func(o failover.Observation) float64 { return number(o.Store.Missing) }},
+		{"database_writer", "1 if the site's database takes writes.",
+			func(o failover.Observation) float64 { return number(o.Database.Reachable && o.Database.Writer) }},
+		{"serving", "1 if /healthz answers 200.",
+			func(o failover.Observation) float64 { return number(failover.Judge(o).Serving) }},
+		{"ready", "1 if the site serves or could take over now.",
+			func(o failover.Observation) float64 { ready, _ := failover.Readiness(o); return number(ready) }},
+		{"peer_beacon_age_seconds", "Age of the other site's beacon, -1 if it was never seen to move.", peerAge},
+	}
 }
 
 func number(b bool) float64 {

@@ -9,7 +9,13 @@ import (
 	"holdfast/internal/term"
 )
 
-// observe asks everybody at once, each within its own limit, and returns the new observation.
+// observe asks everybody, each within its own limit, and returns the new observation.
+//
+// The parts are not one snapshot, and a sibling acts between them, so their order matters: first the database, then
+// its control plane, then the record. A term that shows in the lineage was recorded after the control plane had made
+// this site the writer, so a control plane that is asked later and names the other site tells of a later move (P16).
+// A record that is read last contains the term of everything in the lineage (P1) and every hand-over that the
+// database's state belongs to (P14). Asked at once, they gave the term away for a takeover that was just succeeding.
 func (w *Warden) observe(ctx context.Context) failover.Observation {
 	var (
 		wg       sync.WaitGroup
@@ -17,10 +23,15 @@ func (w *Warden) observe(ctx context.Context) failover.Observation {
 		cluster  failover.ClusterView
 		app      failover.AppView
 	)
-	wg.Go(func() { _, _ = w.read(ctx) }) // the memory keeps the outcome
+	wg.Go(func() {
+		database = w.databaseView(ctx)
+		cluster = w.clusterView(ctx)
+		if database.Writer && cluster.Writer == w.cfg.PeerSite {
+			database = w.sealedSince(ctx, database)
+		}
+		_, _ = w.read(ctx) // the memory keeps the outcome
+	})
 	wg.Go(func() { w.readBeacons(ctx) })
-	wg.Go(func() { database = w.databaseView(ctx) })
-	wg.Go(func() { cluster = w.clusterView(ctx) })
 	wg.Go(func() { app = w.appView(ctx) })
 	wg.Wait()
 	exported := w.tailExported(database)
@@ -31,6 +42,18 @@ func (w *Warden) observe(ctx context.Context) failover.Observation {
 	m.database, m.cluster, m.app, m.exported, m.observed = database, cluster, app, exported, now
 	m.held.observe(w.observationLocked(now))
 	return w.observationLocked(now)
+}
+
+// sealedSince looks again at a database that was the writer when the control plane, asked afterwards, named the other
+// site: a sibling may have sealed and drained it and moved the writer in between. The lineage stays the older one, so
+// that it still was read before the control plane.
+func (w *Warden) sealedSince(ctx context.Context, before failover.DatabaseView) failover.DatabaseView {
+	again := w.databaseView(ctx)
+	if !again.Reachable {
+		return again // unknown: the next observation will tell
+	}
+	before.SealedTerm, before.DrainedTerm, before.LeaseValid = again.SealedTerm, again.DrainedTerm, again.LeaseValid
+	return before
 }
 
 // readBeacons takes both sites' beacons into account; without an answer what was known grows older.

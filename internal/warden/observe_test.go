@@ -1,0 +1,72 @@
+package warden
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"holdfast/internal/failover"
+	"holdfast/internal/term"
+	"holdfast/internal/term/termtest"
+)
+
+// TestDatabaseThenControlPlaneThenRecord pins the order of an observation. With the control plane asked first, a
+// warden saw "the writer is primary" from before its sibling's promotion next to "term 2 is in the lineage" from after
+// it, took that for a move by hand and released the term.
+func TestDatabaseThenControlPlaneThenRecord(t *testing.T) {
+	w, _, db := servingWarden(t)
+	var order []string
+	db.sampled = func(int) { order = append(order, "database") }
+	w.cluster.(*plane).asked = func() { order = append(order, "control plane") }
+	w.stores[0].(*termtest.Replica).SetFault(func(op termtest.Operation) termtest.Fault {
+		if op.Kind == "read" {
+			order = append(order, "record")
+		}
+		return termtest.Fault{}
+	})
+	w.observe(t.Context())
+	if want := []string{"database", "control plane", "record"}; !slices.Equal(order, want) {
+		t.Errorf("asked %v, want %v", order, want)
+	}
+}
+
+// TestSiblingTakesOverDuringAnObservation: whatever a sibling does between two answers, this warden does not see a move
+// by hand.
+func TestSiblingTakesOverDuringAnObservation(t *testing.T) {
+	w, _, db := servingWarden(t)
+	memory := newStore(t, firstRecord())
+	replica := memory.Replica("one")
+	w.stores = []term.Store{replica}
+	memory.Edit(func(r *term.Record) {
+		r.ServedTerm, r.Wanted = 1, &term.Wanted{Site: "dr", By: "test", At: time.Unix(1, 0)}
+	})
+	w.renew(t.Context())
+	p := w.cluster.(*plane)
+	// After this warden has sampled the database as the writer, its sibling seals, drains and moves the writer.
+	p.asked = func() {
+		db.state.Lease.SealedTerm, db.state.Lease.DrainedTerm = 1, 1
+		p.view.Writer = "dr"
+	}
+	if d := failover.Decide(w.observe(t.Context())); d.Step != failover.Grant {
+		t.Errorf("decided %s: %s; want the hand-over to go on", d.Step, d.Reason)
+	}
+	// The old writer restarts as a standby and does not answer for a moment.
+	db.state.Lease.SealedTerm, db.state.Lease.DrainedTerm = 0, 0
+	there := db.state
+	db.sampled = func(number int) {
+		if number%2 == 0 {
+			db.state = nil
+		}
+	}
+	p.asked = func() {}
+	db.samples = 0
+	if d := failover.Decide(w.observe(t.Context())); d.Step != failover.Wait {
+		t.Errorf("decided %s: %s; want to wait until the database answers", d.Step, d.Reason)
+	}
+	// A writer that really was moved by hand is still noticed.
+	db.state, db.sampled = there, nil
+	memory.Edit(func(r *term.Record) { r.Wanted = nil })
+	if d := failover.Decide(w.observe(t.Context())); d.Step != failover.Release {
+		t.Errorf("decided %s: %s; want the term to be released", d.Step, d.Reason)
+	}
+}
