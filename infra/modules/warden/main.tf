@@ -120,10 +120,13 @@ resource "aws_ecs_service" "this" {
   # A new warden must hold before an old one goes.
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200
-  health_check_grace_period_seconds  = 60
-  availability_zone_rebalancing      = "ENABLED"
-  enable_execute_command             = false
-  propagate_tags                     = "SERVICE"
+  # A warden that has no trust fails /targetz on purpose, to leave the answering to its siblings. Replacing it would throw
+  # away what it has watched, in the very minutes in which that counts; so ECS never judges it by the target group, and
+  # replaces it only when its process ends.
+  health_check_grace_period_seconds = 2147483647
+  availability_zone_rebalancing     = "ENABLED"
+  enable_execute_command            = false
+  propagate_tags                    = "SERVICE"
 
   deployment_controller {
     type = "ECS"
