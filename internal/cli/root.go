@@ -50,7 +50,7 @@ Exit codes: 0 done (for a drill: verdict pass), 1 failed or refused, 2 wrong use
 		return fmt.Errorf("%w: %w; see '%s --help'", operator.ErrUsage, err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		newDrillCommand(), newTwinCommand(),
+		newDrillCommand(), newTwinCommand(), NewCostCommand(),
 		NewStatusCommand(), NewInitCommand(), NewSwitchoverCommand(), NewFailoverCommand(), NewFenceCommand(), NewWardenCommand(),
 	)
 	wrapArgs(root)

@@ -33,7 +33,7 @@ type Price struct {
 	Unit   string `json:"unit"`
 	// USD is the price of one unit; for a key that ends in "-share" it is a part of the on-demand price.
 	USD Amount `json:"-"`
-	// Date is when it was read or published, as in 2026-09-18.
+	// Date is when it was read or published, as in 2026-09-18; a year alone if the source says no more.
 	Date string `json:"date"`
 	// Page is AWS's page to check it on; Via is where it was read; Read is one of the constants above.
 	Page string `json:"page"`
@@ -79,7 +79,7 @@ func parsePrices(text string) (PriceList, error) {
 }
 
 func (l PriceList) add(p Price) error {
-	_, dateErr := time.Parse(time.DateOnly, p.Date)
+	_, dateErr := time.Parse("2006-01-02"[:min(len(p.Date), 10)], p.Date)
 	switch _, twice := l.rows[[2]string{p.Key, p.Region}]; {
 	case twice:
 		return fmt.Errorf("the price is there twice")
@@ -87,8 +87,8 @@ func (l PriceList) add(p Price) error {
 		return fmt.Errorf("the key, the unit, the page or the source is missing or malformed")
 	case p.Region != global && regionPattern.FindString(p.Region) != p.Region:
 		return fmt.Errorf("%q is no region", p.Region)
-	case dateErr != nil:
-		return fmt.Errorf("%q is no date as in 2026-09-18", p.Date)
+	case dateErr != nil, len(p.Date) != 10 && len(p.Date) != 7 && len(p.Date) != 4:
+		return fmt.Errorf("%q is no date as in 2026-09-18, 2026-09 or 2026", p.Date)
 	case !slices.Contains([]string{Primary, AWSNote, ThirdParty}, p.Read):
 		return fmt.Errorf("%q says not how it was read", p.Read)
 	case p.USD.Sign() <= 0:
