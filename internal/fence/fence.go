@@ -31,9 +31,11 @@ var (
 	// ErrServerChanged: the server restarted, or another one answers, since the sample was taken.
 	ErrServerChanged = errors.New("another server answers than the one that was sampled")
 	// ErrPreparedTransactions: max_prepared_transactions is not 0, and COMMIT PREPARED goes past the fence.
-	ErrPreparedTransactions = errors.New("max_prepared_transactions is not 0, and COMMIT PREPARED would go past the fence: set it to 0 and restart the server")
-	// ErrPrivilege: the role may not see or end other roles' transactions.
-	ErrPrivilege = errors.New("the database role may not watch or end other sessions: grant it pg_read_all_stats and pg_signal_backend")
+	ErrPreparedTransactions = errors.New("max_prepared_transactions is not 0, and COMMIT PREPARED would go past the fence: " +
+		"set it to 0 and restart the server")
+	// ErrPrivilege: the role may not see or end other roles' transactions, or may not change the lease.
+	ErrPrivilege = errors.New("the database role may not do this (watching and ending other sessions takes " +
+		"pg_read_all_stats and pg_signal_backend; changing the lease, its owner)")
 )
 
 // DB is what the fence needs of a connection; *pgx.Conn and *pgxpool.Pool satisfy it.

@@ -36,7 +36,7 @@ func newDatabase(t testing.TB, dsn string) string {
 
 func testContext(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -131,7 +131,7 @@ func wantError(t testing.TB, err, want error) {
 // eventually polls until the condition holds, and fails with its last complaint.
 func eventually(t testing.TB, condition func() error) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(40 * time.Second)
 	var last error
 	for time.Now().Before(deadline) {
 		if last = condition(); last == nil {

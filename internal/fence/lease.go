@@ -15,6 +15,9 @@ import (
 //go:embed sql/extend.sql
 var extendSQL string
 
+//go:embed sql/why.sql
+var whySQL string
+
 // Extend lets commits pass under the term until validUntil, a time on the database's own clock that the caller derived
 // from a [Sample] (P8). For one term and server validUntil and renewal never move backwards, so a late, older extension
 // changes nothing. Errors: [ErrSealed], [ErrStaleTerm], [ErrPreparedTransactions], [ErrStandby], [ErrNotInstalled].
@@ -43,8 +46,7 @@ func extend(ctx context.Context, db DB, serverStarted *time.Time, n term.Number,
 		return explain(operation, err)
 	}
 	// Nothing was updated: ask why. The answer may be newer than the refusal; it is only for the error.
-	err = db.QueryRow(ctx, "SELECT term, sealed_term, pg_catalog.pg_postmaster_start_time(), "+
-		"pg_catalog.current_setting('max_prepared_transactions')::int FROM holdfast.write_lease").Scan(&current, &sealed, &started, &prepared)
+	err = db.QueryRow(ctx, whySQL).Scan(&current, &sealed, &started, &prepared)
 	switch {
 	case err != nil:
 		return explain(operation, err)

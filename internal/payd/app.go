@@ -30,19 +30,23 @@ type App struct {
 	server   *http.Server
 	listener net.Listener
 	draining atomic.Bool
-	// looked carries the newest status to the migrator and the recovery worker; one is kept, the newest.
+	// toMigrator and toRecovery carry what the last look at the databases found; one is kept, the newest.
 	toMigrator, toRecovery chan postgres.Status
 }
 
 // New wires the process together and opens its port. Close or [App.Run] must follow.
 func New(c Config, log *slog.Logger) (*App, error) {
-	a := &App{config: c, log: log, metrics: newMetrics(c.Site), toMigrator: make(chan postgres.Status, 1), toRecovery: make(chan postgres.Status, 1)}
+	a := &App{
+		config: c, log: log, metrics: newMetrics(c.Site),
+		toMigrator: make(chan postgres.Status, 1), toRecovery: make(chan postgres.Status, 1),
+	}
 	var err error
 	if a.acquirer, err = acquirer.New(c.AcquirerURL, acquirer.Options{Timeout: c.AcquirerTimeout}); err != nil {
 		return nil, err
 	}
 	a.site, err = postgres.OpenSite(postgres.SiteOptions{
-		Writer: c.Writer, Reader: c.Reader, MaxConnections: c.MaxConnections, ConnectTimeout: c.ConnectTimeout, ProbeEvery: c.ProbeEvery, Logger: log,
+		Writer: c.Writer, Reader: c.Reader, MaxConnections: c.MaxConnections,
+		ConnectTimeout: c.ConnectTimeout, ProbeEvery: c.ProbeEvery, Logger: log,
 	})
 	if err != nil {
 		return nil, err

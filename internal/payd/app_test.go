@@ -28,6 +28,7 @@ import (
 	"holdfast/internal/fence"
 	"holdfast/internal/payment"
 	"holdfast/internal/payment/acquirer/acquirertest"
+	"holdfast/internal/pgserver"
 	"holdfast/internal/pgserver/pgservertest"
 	"holdfast/internal/term"
 )
@@ -101,6 +102,7 @@ func environment(t testing.TB, dsn, acquirerURL string) map[string]string {
 		"DB_WRITER_HOST": u.Hostname(), "DB_READER_HOST": u.Hostname(), "DB_PORT": u.Port(), "DB_NAME": strings.TrimPrefix(u.Path, "/"),
 		"DB_USER": "postgres", "DB_PASSWORD": pgservertest.Password, "DB_SSLMODE": "disable",
 		"PAYD_PROBE_INTERVAL": "50ms", "PAYD_RECOVERY_INTERVAL": "100ms", "PAYD_CLAIM": "300ms", "PAYD_DRAIN_DELAY": "300ms",
+		"PAYD_DB_CONNECT_TIMEOUT": "10s", "PAYD_DB_TIMEOUT": "10s", "PAYD_REQUEST_TIMEOUT": "20s",
 	}
 }
 
@@ -155,7 +157,7 @@ func (p *process) wait(t testing.TB) error {
 
 func eventually(t testing.TB, condition func() error) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(40 * time.Second)
 	var last error
 	for time.Now().Before(deadline) {
 		if last = condition(); last == nil {
@@ -173,7 +175,7 @@ type reply struct {
 	body   string
 }
 
-var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 15 * time.Second}
+var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 25 * time.Second}
 
 func (p *process) do(method, path, key, body string) (reply, error) {
 	q, err := http.NewRequest(method, p.url+path, strings.NewReader(body))
@@ -449,18 +451,10 @@ func TestNoDatabase(t *testing.T) {
 	p.mustPay(t, "key")
 }
 
-// TestTakeover: two sites, each with its payd. The standby serves reads and refuses payments; after the takeover it
-// answers with the same bytes, and finishes what the old site had under way.
-func TestTakeover(t *testing.T) {
-	t.Parallel()
-	server, dsn := pgservertest.Start(t, nil)
+// copyOf makes a streaming copy of a server and returns its connection string.
+func copyOf(t testing.TB, server *pgserver.Server, dsn string) string {
+	t.Helper()
 	in := installation(t)
-	acquirer := acquirertest.New(t, nil)
-	primary := start(t, environment(t, dsn, acquirer.URL))
-	conn := connect(t, dsn)
-	lease(t, conn, 1)
-	first := primary.mustPay(t, "kept")
-
 	dir := pgservertest.Dir(t, in)
 	data := filepath.Join(dir, "data")
 	if err := in.MakeDir(data); err != nil {
@@ -479,6 +473,21 @@ func TestTakeover(t *testing.T) {
 	t.Cleanup(copied.Kill)
 	copyDSN := strings.Replace(dsn, fmt.Sprintf(":%d/", server.Port), fmt.Sprintf(":%d/", copied.Port), 1)
 	pgservertest.WaitQueryable(t, copyDSN)
+	return copyDSN
+}
+
+// TestTakeover: two sites, each with its payd. The standby serves reads and refuses payments; after the takeover it
+// answers with the same bytes, and finishes what the old site had under way.
+func TestTakeover(t *testing.T) {
+	t.Parallel()
+	server, dsn := pgservertest.Start(t, nil)
+	acquirer := acquirertest.New(t, nil)
+	primary := start(t, environment(t, dsn, acquirer.URL))
+	conn := connect(t, dsn)
+	lease(t, conn, 1)
+	first := primary.mustPay(t, "kept")
+
+	copyDSN := copyOf(t, server, dsn)
 	dr := start(t, environment(t, copyDSN, acquirer.URL))
 	eventually(t, func() error {
 		r, err := dr.do("GET", first.header.Get("Location"), "", "")

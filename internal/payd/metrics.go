@@ -53,11 +53,17 @@ func newMetrics(site string) *metrics {
 			Name: "payd_database_role",
 			Help: "1 for what the site's database is good for: active, fenced, standby or down.",
 		}, []string{"role"}),
-		recoveryFound: prometheus.NewCounter(prometheus.CounterOpts{Name: "payd_recovery_found_total", Help: "Unfinished payments that the recovery worker took on."}),
-		recoveryFixed: prometheus.NewCounter(prometheus.CounterOpts{Name: "payd_recovery_finished_total", Help: "Unfinished payments that the recovery worker finished."}),
+		recoveryFound: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "payd_recovery_found_total",
+			Help: "Unfinished payments that the recovery worker took on.",
+		}),
+		recoveryFixed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "payd_recovery_finished_total",
+			Help: "Unfinished payments that the recovery worker finished.",
+		}),
 	}
-	prometheus.WrapRegistererWith(prometheus.Labels{"site": site}, m.registry).MustRegister(m.decided, m.problems, m.requests, m.acquirer,
-		m.inFlight, m.lease, m.role, m.recoveryFound, m.recoveryFixed)
+	prometheus.WrapRegistererWith(prometheus.Labels{"site": site}, m.registry).MustRegister(m.decided, m.problems,
+		m.requests, m.acquirer, m.inFlight, m.lease, m.role, m.recoveryFound, m.recoveryFixed)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -50,7 +50,8 @@ func (o Order) derive(purpose string) string {
 
 // Fingerprint tells whether an order under a known key is the same order.
 func (o Order) Fingerprint() [32]byte {
-	return sha256.Sum256(lengthPrefixed("payd/v1", "fingerprint", fmt.Sprint(o.Amount), o.Currency, o.PaymentMethod, o.MerchantReference))
+	return sha256.Sum256(lengthPrefixed("payd/v1", "fingerprint", fmt.Sprint(o.Amount), o.Currency, o.PaymentMethod,
+		o.MerchantReference))
 }
 
 func lengthPrefixed(parts ...string) []byte {
@@ -87,7 +88,8 @@ func (o Order) Validate() error {
 	var wrong InvalidOrder
 	add := func(field, message string) { wrong = append(wrong, FieldError{field, message}) }
 	if !ValidMerchant(o.Merchant) {
-		add("merchant", "1 to 64 letters, digits, dots, dashes or underscores are required, in the header Merchant-Id or the field merchant")
+		add("merchant", "1 to 64 letters, digits, dots, dashes or underscores are required, "+
+			"in the header Merchant-Id or the field merchant")
 	}
 	if o.Key == "" || len(o.Key) > MaxKeyLength || !printable(o.Key) {
 		add("Idempotency-Key", "1 to 255 printable ASCII characters are required in the header")

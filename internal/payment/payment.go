@@ -100,7 +100,8 @@ func Render(p Payment) (Answer, error) {
 		a.Status = 422
 		a.Body, err = json.Marshal(Problem{
 			Type: "/problems/quarantined", Title: "The payment is quarantined", Status: a.Status, PaymentID: p.ID,
-			Detail: "The acquirer knows this payment's reference with other contents (" + p.Reason + "). Nothing was booked; a person has to look at it. Do not send it again.",
+			Detail: "What the acquirer has under this payment's reference is not this payment: " + p.Reason +
+				". Nothing was booked; a person has to look at it. Do not send it again.",
 		})
 	default:
 		return Answer{}, fmt.Errorf("payment %s is %s: there is no answer to it yet", p.ID, p.Status)

@@ -64,7 +64,8 @@ func New(base string, o Options) (*Client, error) {
 		MaxResponseHeaderBytes: 32 << 10,
 	}
 	noRedirect := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Client{base: u, transport: transport, http: &http.Client{Transport: transport, CheckRedirect: noRedirect}, options: o}, nil
+	client := &http.Client{Transport: transport, CheckRedirect: noRedirect}
+	return &Client{base: u, transport: transport, http: client, options: o}, nil
 }
 
 // Close gives up the idle connections.
@@ -116,7 +117,8 @@ func judge(charge payment.Charge, status int, r Record) (payment.Outcome, error)
 	switch {
 	case status == http.StatusConflict && r.Error == "reference_conflict":
 		return quarantine("the reference is known to the acquirer with other contents")
-	case status == http.StatusConflict && r.Error == "reference_voided", status == http.StatusGone, status/100 == 2 && r.Status == "voided":
+	case status == http.StatusConflict && r.Error == "reference_voided", status == http.StatusGone,
+		status/100 == 2 && r.Status == "voided":
 		return quarantine("the reference was voided at the acquirer")
 	case status != http.StatusOK && status != http.StatusCreated:
 		// Also a 400: it says nothing about whether an earlier attempt arrived.

@@ -20,33 +20,90 @@ type kind struct {
 	remedy string
 }
 
+// again is the advice of every problem that leaves the outcome unknown.
+const again = "Send the same request with the same key again: it is never charged twice."
+
 // The kinds of problems, by the last part of their type.
 var (
-	invalidRequest = kind{"invalid-request", "The request is not valid", 400, false, 0, "Correct the fields that are listed under errors."}
-	keyReused      = kind{"key-reused", "The idempotency key belongs to another order", 422, false, 0, "Use a new Idempotency-Key for a new order. To repeat an order, send the same body."}
-	inFlight       = kind{"in-flight", "Another request with this key is under way", 409, true, 1, "Send the same request again after the time in Retry-After."}
-	notFound       = kind{"not-found", "There is no such payment here", 404, false, 0, "Check the id. At a standby a payment appears once it is replicated."}
-	noRoute        = kind{"no-route", "There is nothing here", 404, false, 0, "See docs/payd.md for the paths."}
-	badMethod      = kind{"method-not-allowed", "This method is not allowed here", 405, false, 0, "See the header Allow."}
-	tooLarge       = kind{"too-large", "The request is too large", 413, false, 0, "A body may have 16 KiB."}
-	badMediaType   = kind{"media-type", "The body must be JSON", 415, false, 0, "Send Content-Type: application/json."}
-	standby        = kind{"standby", "This site is a standby", 503, true, 2, "Payments are taken at the other site. Resolve the service's name again and send the same request with the same key."}
-	noLease        = kind{"no-lease", "This site holds no write lease", 503, true, 1, "The site may be handing over. Send the same request with the same key again; resolve the service's name before."}
-	unavailable    = kind{"database-unavailable", "The database is not available", 503, true, 1, "The outcome is unknown. Send the same request with the same key again: it is never charged twice."}
-	notCovered     = kind{"lease-ended", "The write lease ended before the answer", 503, true, 1, "The payment may or may not survive. Send the same request with the same key again: it is never charged twice."}
-	acquirerDown   = kind{"acquirer-unavailable", "The acquirer has not answered", 503, true, 1, "The payment is recorded and is finished in the background. Send the same request with the same key again for its outcome."}
-	overloaded     = kind{"overloaded", "Too many requests are under way", 503, true, 1, "Send the same request with the same key again after the time in Retry-After."}
-	draining       = kind{"draining", "This task is going away", 503, true, 1, "Send the same request with the same key again, on a new connection."}
-	timeout        = kind{"timeout", "The request took too long", 503, true, 1, "The outcome is unknown. Send the same request with the same key again: it is never charged twice."}
-	internal       = kind{"internal", "Something went wrong", 500, true, 1, "The outcome is unknown. Send the same request with the same key again: it is never charged twice."}
-	quarantined    = kind{"quarantined", "The payment is quarantined", 422, false, 0, "The acquirer knows the payment's reference with other contents. A person has to look at it; do not send it again."}
+	invalidRequest = kind{
+		name: "invalid-request", title: "The request is not valid", status: 400,
+		remedy: "Correct the fields that are listed under errors.",
+	}
+	keyReused = kind{
+		name: "key-reused", title: "The idempotency key belongs to another order", status: 422,
+		remedy: "Use a new Idempotency-Key for a new order. To repeat an order, send the same body.",
+	}
+	inFlight = kind{
+		name: "in-flight", title: "Another request with this key is under way", status: 409, retryable: true, retryAfter: 1,
+		remedy: "Send the same request again after the time in Retry-After.",
+	}
+	notFound = kind{
+		name: "not-found", title: "There is no such payment here", status: 404,
+		remedy: "Check the id. At a standby a payment appears once it is replicated.",
+	}
+	noRoute = kind{
+		name: "no-route", title: "There is nothing here", status: 404,
+		remedy: "See docs/payd.md for the paths.",
+	}
+	badMethod = kind{
+		name: "method-not-allowed", title: "This method is not allowed here", status: 405,
+		remedy: "See the header Allow.",
+	}
+	tooLarge = kind{
+		name: "too-large", title: "The request is too large", status: 413,
+		remedy: "A body may have 16 KiB.",
+	}
+	badMediaType = kind{
+		name: "media-type", title: "The body must be JSON", status: 415,
+		remedy: "Send Content-Type: application/json.",
+	}
+	standby = kind{
+		name: "standby", title: "This site is a standby", status: 503, retryable: true, retryAfter: 1,
+		remedy: "Payments are taken at the other site. Resolve the service's name again and send the same request " +
+			"with the same key.",
+	}
+	noLease = kind{
+		name: "no-lease", title: "This site holds no write lease", status: 503, retryable: true, retryAfter: 1,
+		remedy: "The site may be handing over. Send the same request with the same key again; resolve the service's " +
+			"name before.",
+	}
+	unavailable = kind{
+		name: "database-unavailable", title: "The database is not available", status: 503, retryable: true, retryAfter: 1,
+		remedy: "The outcome is unknown. " + again,
+	}
+	notCovered = kind{
+		name: "lease-ended", title: "The write lease ended before the answer", status: 503, retryable: true, retryAfter: 1,
+		remedy: "The payment may or may not survive. " + again,
+	}
+	acquirerDown = kind{
+		name: "acquirer-unavailable", title: "The acquirer has not answered", status: 503, retryable: true, retryAfter: 1,
+		remedy: "The payment is recorded and is finished in the background. Send the same request with the same key " +
+			"again for its outcome.",
+	}
+	overloaded = kind{
+		name: "overloaded", title: "Too many requests are under way", status: 503, retryable: true, retryAfter: 1,
+		remedy: "Send the same request with the same key again after the time in Retry-After.",
+	}
+	timeout = kind{
+		name: "timeout", title: "The request took too long", status: 503, retryable: true, retryAfter: 1,
+		remedy: "The outcome is unknown. " + again,
+	}
+	internal = kind{
+		name: "internal", title: "Something went wrong", status: 500, retryable: true, retryAfter: 1,
+		remedy: "The outcome is unknown. " + again,
+	}
+	quarantined = kind{
+		name: "quarantined", title: "The payment is quarantined", status: 422,
+		remedy: "The acquirer knows the payment's reference with other contents. A person has to look at it; do not " +
+			"send it again.",
+	}
 )
 
 var kinds = func() map[string]kind {
 	m := map[string]kind{}
 	for _, k := range []kind{
 		invalidRequest, keyReused, inFlight, notFound, noRoute, badMethod, tooLarge, badMediaType, standby, noLease,
-		unavailable, notCovered, acquirerDown, overloaded, draining, timeout, internal, quarantined,
+		unavailable, notCovered, acquirerDown, overloaded, timeout, internal, quarantined,
 	} {
 		m[k.name] = k
 	}
@@ -86,7 +143,9 @@ func classify(err error) (k kind, fields []payment.FieldError) {
 var errNotCovered = errors.New("the write lease ended before the answer could be given")
 
 func (k kind) write(w http.ResponseWriter, detail string, fields []payment.FieldError) {
-	body, err := json.Marshal(payment.Problem{Type: "/problems/" + k.name, Title: k.title, Status: k.status, Detail: detail, Retryable: k.retryable, Errors: fields})
+	body, err := json.Marshal(payment.Problem{
+		Type: "/problems/" + k.name, Title: k.title, Status: k.status, Detail: detail, Retryable: k.retryable, Errors: fields,
+	})
 	if err != nil {
 		http.Error(w, k.title, k.status)
 		return

@@ -100,7 +100,9 @@ func NewHandler(o Options) *Handler {
 	h.mux.Handle("GET /v1/payments/{id}", h.admit("payment", h.payment))
 	h.mux.Handle("GET /v1/ledger/balance", h.admit("balance", h.balance))
 	// Patterns without a method catch what the others leave.
-	for path, allow := range map[string]string{"/v1/payments": "POST", "/v1/payments/{id}": "GET, HEAD", "/v1/ledger/balance": "GET, HEAD"} {
+	for path, allow := range map[string]string{
+		"/v1/payments": "POST", "/v1/payments/{id}": "GET, HEAD", "/v1/ledger/balance": "GET, HEAD",
+	} {
 		h.mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Allow", allow)
 			badMethod.write(w, "", nil)
@@ -158,7 +160,8 @@ func (h *Handler) fail(w *recorder, r *http.Request, err error) {
 	if k.status >= 500 {
 		level = slog.LevelWarn
 	}
-	h.options.Logger.Log(r.Context(), level, "request failed", "method", r.Method, "path", r.URL.Path, "problem", k.name, "error", err)
+	h.options.Logger.Log(r.Context(), level, "request failed",
+		"method", r.Method, "path", r.URL.Path, "problem", k.name, "error", err)
 }
 
 func (h *Handler) problem(w *recorder, k kind, detail string, fields []payment.FieldError) {

@@ -28,8 +28,8 @@ const versionTable = "payd.schema_migrations"
 // Tables are the tables behind the write fence.
 var Tables = []string{"payd.payments", "payd.idempotency_keys", "payd.accounts", "payd.ledger_entries"}
 
-// The advisory locks, on the server. One is held for the whole migration, by goose.
 const (
+	// migrationLock is an advisory lock that goose holds for the whole migration.
 	migrationLock = 5217480117322002
 	// lockTries at one per second is how long another process's migration is waited for.
 	lockTries = 30
@@ -75,7 +75,8 @@ func upToDate(ctx context.Context, pool *pgxpool.Pool, state fence.State) bool {
 		return false
 	}
 	var protected int
-	err = pool.QueryRow(ctx, "SELECT count(*) FROM holdfast.protected_tables WHERE always AND schema_name || '.' || table_name = ANY ($1)", Tables).Scan(&protected)
+	err = pool.QueryRow(ctx, "SELECT count(*) FROM holdfast.protected_tables "+
+		"WHERE always AND schema_name || '.' || table_name = ANY ($1)", Tables).Scan(&protected)
 	return err == nil && protected == len(Tables)
 }
 
@@ -85,10 +86,12 @@ func up(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) (err error) {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	// goose's own table lives in the schema, so the schema comes first.
-	if _, err := pool.Exec(ctx, fmt.Sprintf("SELECT pg_advisory_xact_lock(%d); CREATE SCHEMA IF NOT EXISTS payd", migrationLock)); err != nil {
+	create := fmt.Sprintf("SELECT pg_advisory_xact_lock(%d); CREATE SCHEMA IF NOT EXISTS payd", migrationLock)
+	if _, err := pool.Exec(ctx, create); err != nil {
 		return fmt.Errorf("migrate: create the schema: %w", err)
 	}
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(migrationLock), lock.WithLockTimeout(1, lockTries), lock.WithUnlockTimeout(1, 3))
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(migrationLock), lock.WithLockTimeout(1, lockTries),
+		lock.WithUnlockTimeout(1, 3))
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}

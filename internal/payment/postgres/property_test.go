@@ -53,6 +53,74 @@ func (c *crashing) Finish(ctx context.Context, p payment.Payment, entries []paym
 // Release is not called by a process that died.
 func (c *crashing) Release(context.Context, string) error { return nil }
 
+// world is one run of the property test: a merchant of its own, a service that dies, and what the merchant was told.
+type world struct {
+	merchant string
+	service  *payment.Service
+	died     *crashing
+	fate     *atomic.Int64
+	// first holds the first answer by key; amounts those of the orders that came first.
+	first   map[string]string
+	amounts map[string]int64
+}
+
+func (w *world) order(n int, amount int64) payment.Order {
+	o := order(n)
+	o.Merchant, o.Amount = w.merchant, amount
+	if n == 4 {
+		o.PaymentMethod = "declined"
+	}
+	return o
+}
+
+// draw decides what goes wrong next.
+func (w *world) draw(t *rapid.T) {
+	w.fate.Store(int64(rapid.IntRange(int(acquirertest.Answer), int(acquirertest.Fail)).Draw(t, "fate")))
+	w.died.at = rapid.SampledFrom([]string{"", "", "begun", "charging", "charged", "finished"}).Draw(t, "dies at")
+}
+
+// send sends one of a few orders, now and then with another body, and checks the answer.
+func (w *world) send(ctx context.Context, t *rapid.T) {
+	o := w.order(rapid.IntRange(1, 4).Draw(t, "key"), int64(rapid.IntRange(1, 2).Draw(t, "amount")))
+	w.draw(t)
+	a, err := w.service.Create(ctx, o)
+	if known, seen := w.amounts[o.Key]; seen && known != o.Amount {
+		if !errors.Is(err, payment.ErrKeyReused) {
+			t.Fatalf("another order under %s: %+v, %v", o.Key, a, err)
+		}
+		return
+	}
+	w.amounts[o.Key] = o.Amount
+	if err != nil {
+		return
+	}
+	if answer, ok := w.first[o.Key]; ok && (answer != string(a.Body) || !a.Replayed) {
+		t.Fatalf("first %s, then %s (replayed %v)", answer, a.Body, a.Replayed)
+	}
+	w.first[o.Key] = string(a.Body)
+}
+
+// heal lets everything work, recovers what is open, and asks for every answer once more.
+func (w *world) heal(ctx context.Context, t *rapid.T, site *Site) {
+	w.fate.Store(int64(acquirertest.Answer))
+	w.died.at = ""
+	for open(ctx, t, site, w.merchant) > 0 {
+		if _, _, err := w.service.Recover(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := 1; n <= 4; n++ {
+		o := w.order(n, w.amounts[order(n).Key])
+		answer, answered := w.first[o.Key]
+		if !answered {
+			continue
+		}
+		if a, err := w.service.Create(ctx, o); err != nil || string(a.Body) != answer || !a.Replayed {
+			t.Fatalf("at the end %s is answered %s (%v), before %s", o.Key, a.Body, err, answer)
+		}
+	}
+}
+
 // testProperties sends orders again and again through an acquirer that loses answers and processes that die, and checks
 // after every step: one answer for an order, one charge for a payment, a ledger that is balanced and tells what the
 // acquirer tells.
@@ -68,66 +136,24 @@ func testProperties(t *testing.T, dsn string) {
 	run := 0
 	rapid.Check(t, func(t *rapid.T) {
 		run++
-		merchant := fmt.Sprintf("shop-%d", run)
-		died := &crashing{Store: store, Acquirer: client}
+		w := &world{
+			merchant: fmt.Sprintf("shop-%d", run), fate: &fate, first: map[string]string{}, amounts: map[string]int64{},
+			died: &crashing{Store: store, Acquirer: client},
+		}
 		// A claim of a millisecond: sometimes over, sometimes not, when the next request comes.
-		service := payment.NewService(died, died, payment.Options{Claim: time.Millisecond, RecoveryWorkers: 1})
+		w.service = payment.NewService(w.died, w.died, payment.Options{Claim: time.Millisecond, RecoveryWorkers: 1})
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
-		first := map[string]string{} // key -> first answer
-		bodies := map[string]int64{} // key -> amount of the order that came first
-		draw := func() {
-			fate.Store(int64(rapid.IntRange(int(acquirertest.Answer), int(acquirertest.Fail)).Draw(t, "fate")))
-			died.at = rapid.SampledFrom([]string{"", "", "begun", "charging", "charged", "finished"}).Draw(t, "dies at")
-		}
 		t.Repeat(map[string]func(*rapid.T){
-			"order": func(t *rapid.T) {
-				o := order(rapid.IntRange(1, 4).Draw(t, "key"))
-				o.Merchant, o.Amount = merchant, int64(rapid.IntRange(1, 2).Draw(t, "amount"))
-				if o.Key == "key-4" {
-					o.PaymentMethod = "declined"
-				}
-				draw()
-				a, err := service.Create(ctx, o)
-				known, seen := bodies[o.Key]
-				if seen && known != o.Amount {
-					if !errors.Is(err, payment.ErrKeyReused) {
-						t.Fatalf("another order under %s: %+v, %v", o.Key, a, err)
-					}
-					return
-				}
-				bodies[o.Key] = o.Amount
-				if err != nil {
-					return
-				}
-				if answer, ok := first[o.Key]; ok && (answer != string(a.Body) || !a.Replayed) {
-					t.Fatalf("first %s, then %s (replayed %v)", answer, a.Body, a.Replayed)
-				}
-				first[o.Key] = string(a.Body)
-			},
+			"order": func(t *rapid.T) { w.send(ctx, t) },
 			"recover": func(t *rapid.T) {
-				draw()
-				_, _, _ = service.Recover(ctx)
+				w.draw(t)
+				_, _, _ = w.service.Recover(ctx) // what went wrong was asked for
 			},
-			"": func(t *rapid.T) { compare(ctx, t, site, server, merchant, false) },
+			"": func(t *rapid.T) { compare(ctx, t, site, server, w.merchant, false) },
 		})
-		fate.Store(int64(acquirertest.Answer))
-		died.at = ""
-		for open(ctx, t, site, merchant) > 0 {
-			if _, _, err := service.Recover(ctx); err != nil {
-				t.Fatal(err)
-			}
-		}
-		compare(ctx, t, site, server, merchant, true)
-		for key, answer := range first {
-			o := payment.Order{Merchant: merchant, Key: key, Amount: bodies[key], Currency: "EUR", PaymentMethod: "tok", MerchantReference: "order-" + key[4:]}
-			if key == "key-4" {
-				o.PaymentMethod = "declined"
-			}
-			if a, err := service.Create(ctx, o); err != nil || string(a.Body) != answer || !a.Replayed {
-				t.Fatalf("at the end %s is answered %s (%v), before %s", key, a.Body, err, answer)
-			}
-		}
+		w.heal(ctx, t, site)
+		compare(ctx, t, site, server, w.merchant, true)
 	})
 }
 

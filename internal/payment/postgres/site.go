@@ -69,8 +69,10 @@ type Site struct {
 	// Probes have connections of their own, so that full pools don't look like a dead database.
 	writerProbe, readerProbe *pgxpool.Pool
 	status                   atomic.Pointer[Status]
-	changed                  sync.Mutex
-	watchers                 []func(Status)
+	// looking makes looks take turns; it guards slowLooks and watchers.
+	looking   sync.Mutex
+	slowLooks int
+	watchers  []func(Status)
 }
 
 // OpenSite prepares the pools; it connects to nothing. Call [Site.Watch] to keep the status up to date.
@@ -146,10 +148,10 @@ func (s *Site) Writer() *pgxpool.Pool { return s.writer }
 // Status is what the last look found.
 func (s *Site) Status() Status { return *s.status.Load() }
 
-// OnStatus registers a function that is called after every look. Register before [Site.Watch].
+// OnStatus registers a function that is called after every look; it must not block or look itself. Register before [Site.Watch].
 func (s *Site) OnStatus(f func(Status)) {
-	s.changed.Lock()
-	defer s.changed.Unlock()
+	s.looking.Lock()
+	defer s.looking.Unlock()
 	s.watchers = append(s.watchers, f)
 }
 
@@ -169,6 +171,8 @@ func (s *Site) Watch(ctx context.Context) {
 
 // Look looks at the databases once.
 func (s *Site) Look(ctx context.Context) Status {
+	s.looking.Lock()
+	defer s.looking.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, s.options.ConnectTimeout)
 	defer cancel()
 	var writer, reader probe
@@ -177,6 +181,9 @@ func (s *Site) Look(ctx context.Context) Status {
 	both.Go(func() { reader = look(ctx, s.readerProbe) })
 	both.Wait()
 	next := judge(writer, reader)
+	if s.doubtful(next, writer) {
+		return s.Status()
+	}
 	before := s.status.Swap(&next)
 	if before.Role != next.Role || !before.ServerStarted.Equal(next.ServerStarted) {
 		s.options.Logger.Info("the site's database changed", "role", next.Role, "was", before.Role, "because", next.Err)
@@ -184,12 +191,24 @@ func (s *Site) Look(ctx context.Context) Status {
 		s.writer.Reset()
 		s.reader.Reset()
 	}
-	s.changed.Lock()
-	defer s.changed.Unlock()
 	for _, f := range s.watchers {
 		f(next)
 	}
 	return next
+}
+
+// doubtful reports whether a site that took payments a moment ago looks dead only because the writer was slow to say
+// otherwise. A loaded database must not turn every payment away; a second slow look in a row counts. Until then the
+// payments find out for themselves.
+func (s *Site) doubtful(next Status, writer probe) bool {
+	timedOut := errors.Is(writer.err, context.DeadlineExceeded) || pgconn.Timeout(writer.err)
+	slow := timedOut && next.Role == Down && s.Status().Role == Active
+	if !slow {
+		s.slowLooks = 0
+		return false
+	}
+	s.slowLooks++
+	return s.slowLooks < 2
 }
 
 // probe is what one endpoint says.
@@ -205,7 +224,8 @@ type probe struct {
 func look(ctx context.Context, pool *pgxpool.Pool) (p probe) {
 	var remainingMS int64
 	p.err = pool.QueryRow(ctx, `SELECT pg_is_in_recovery(), pg_postmaster_start_time(), holdfast.remaining_lease_ms(),
-		(SELECT coalesce(max(version_id), 0) FROM `+versionTable+` WHERE is_applied)`).Scan(&p.recovery, &p.started, &remainingMS, &p.version)
+		(SELECT coalesce(max(version_id), 0) FROM `+versionTable+` WHERE is_applied)`).
+		Scan(&p.recovery, &p.started, &remainingMS, &p.version)
 	var pgErr *pgconn.PgError
 	if errors.As(p.err, &pgErr) && (pgErr.Code == "42P01" || pgErr.Code == "3F000" || pgErr.Code == "42883") {
 		p.version, remainingMS = 0, 0
@@ -230,14 +250,16 @@ func judge(writer, reader probe) Status {
 		st.Role = Active
 		switch {
 		case writer.version < SchemaVersion:
-			st.Role, st.Err = Fenced, fmt.Errorf("the schema is at version %d, this program needs %d", writer.version, SchemaVersion)
+			st.Role = Fenced
+			st.Err = fmt.Errorf("the schema is at version %d, this program needs %d", writer.version, SchemaVersion)
 		case writer.remaining <= 0:
 			st.Role, st.Err = Fenced, payment.ErrNoLease
 		}
 	case reader.err == nil && reader.recovery:
 		st.Role, st.Err = Standby, payment.ErrStandby
 	default:
-		st.Role, st.Err = Down, fmt.Errorf("%w: writer endpoint: %w; reader endpoint: %w", payment.ErrUnavailable, orReader(writer), orReader(reader))
+		st.Role = Down
+		st.Err = fmt.Errorf("%w: writer endpoint: %w; reader endpoint: %w", payment.ErrUnavailable, outcome(writer), outcome(reader))
 	}
 	st.Readable = st.SchemaVersion >= SchemaVersion && (st.Role == Active || st.Role == Fenced || reader.err == nil)
 	return st
@@ -245,10 +267,10 @@ func judge(writer, reader probe) Status {
 
 var (
 	errIsReader = errors.New("a server that takes no writes answers")
-	errIsWriter = errors.New("answers")
+	errIsWriter = errors.New("a server that takes writes answers")
 )
 
-func orReader(p probe) error {
+func outcome(p probe) error {
 	switch {
 	case p.err != nil:
 		return p.err

@@ -51,6 +51,31 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestSlowLook: one look that times out does not make an active site dead, the second does; a refusal counts at once.
+func TestSlowLook(t *testing.T) {
+	site := &Site{}
+	site.status.Store(&Status{Role: Active})
+	down := Status{Role: Down}
+	slow := probe{err: fmt.Errorf("look: %w", context.DeadlineExceeded)}
+	if !site.doubtful(down, slow) {
+		t.Error("the first slow look counts")
+	}
+	if site.doubtful(down, slow) {
+		t.Error("the second slow look does not count")
+	}
+	site.doubtful(Status{Role: Active}, probe{})
+	if !site.doubtful(down, slow) {
+		t.Error("a good look in between is forgotten")
+	}
+	if site.doubtful(down, probe{err: errors.New("connection refused")}) {
+		t.Error("a refusal is doubted")
+	}
+	site.status.Store(&Status{Role: Fenced})
+	if site.doubtful(down, slow) {
+		t.Error("a site that takes no payments is given time")
+	}
+}
+
 // copyOf makes a streaming copy of a server and returns its connection string.
 func copyOf(t *testing.T, primary *pgserver.Server) string {
 	t.Helper()
@@ -84,7 +109,7 @@ func copyOf(t *testing.T, primary *pgserver.Server) string {
 
 func eventually(t testing.TB, condition func() error) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(40 * time.Second)
 	var last error
 	for time.Now().Before(deadline) {
 		if last = condition(); last == nil {
@@ -108,7 +133,7 @@ func TestRegionLost(t *testing.T) {
 	}
 	extend(t, site.Writer(), 1, time.Hour)
 	site.Look(ctx)
-	store := NewStore(site, 0)
+	store := NewStore(site, 10*time.Second)
 	done := begin(t, store, order(1), longClaim)
 	answer, err := finish(t, store, done.Payment, payment.Approved)
 	if err != nil {
@@ -127,7 +152,7 @@ func TestRegionLost(t *testing.T) {
 	if s := early.Look(ctx); s.Role != Standby || !s.Readable {
 		t.Fatalf("the standby site is %+v", s)
 	}
-	earlyStore := NewStore(early, 0)
+	earlyStore := NewStore(early, 10*time.Second)
 	if p, err := earlyStore.Payment(ctx, done.Payment.ID); err != nil || p.Status != payment.Approved {
 		t.Fatalf("read at the standby: %+v, %v", p, err)
 	}
@@ -138,7 +163,7 @@ func TestRegionLost(t *testing.T) {
 	wantError(t, err, payment.ErrStandby)
 
 	other := openSite(t, copyDSN, copyDSN)
-	otherStore := NewStore(other, 0)
+	otherStore := NewStore(other, 10*time.Second)
 	if s := other.Look(ctx); s.Role != Standby {
 		t.Fatalf("the standby site is %+v", s)
 	}
@@ -174,7 +199,7 @@ func TestWriterRestarts(t *testing.T) {
 	}
 	extend(t, site.Writer(), 1, time.Hour)
 	before := site.Look(ctx)
-	store := NewStore(site, 0)
+	store := NewStore(site, 10*time.Second)
 	begin(t, store, order(1), longClaim)
 	server.Kill()
 	if s := site.Look(ctx); s.Role != Down {
@@ -210,7 +235,7 @@ func TestDemotedWriter(t *testing.T) {
 	copyDSN := copyOf(t, server)
 	ctx := testContext(t)
 	site := openSite(t, copyDSN, copyDSN)
-	_, err := NewStore(site, 0).Begin(ctx, order(1), longClaim)
+	_, err := NewStore(site, 10*time.Second).Begin(ctx, order(1), longClaim)
 	if err == nil || !strings.Contains(err.Error(), "not") {
 		t.Fatalf("got %v", err)
 	}
@@ -223,7 +248,7 @@ func TestDemotedWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	extend(t, writer.Writer(), 1, time.Hour)
-	store := NewStore(writer, 0)
+	store := NewStore(writer, 10*time.Second)
 	begin(t, store, order(1), longClaim)
 	exec(t, writer.Writer(), "ALTER DATABASE postgres SET default_transaction_read_only = on")
 	exec(t, writer.Writer(), "SET default_transaction_read_only = on")

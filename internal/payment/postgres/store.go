@@ -87,7 +87,9 @@ func (s *Store) Begin(ctx context.Context, o payment.Order, c payment.Claim) (pa
 	case !mine:
 		return payment.Begun{}, payment.ErrInFlight
 	}
-	return payment.Begun{Payment: payment.Payment{ID: id, Reference: o.Reference(), Order: o, Status: payment.Pending, CreatedAt: created}}, nil
+	return payment.Begun{Payment: payment.Payment{
+		ID: id, Reference: o.Reference(), Order: o, Status: payment.Pending, CreatedAt: created,
+	}}, nil
 }
 
 // Finish implements [payment.Store].
@@ -104,7 +106,8 @@ func (s *Store) Finish(ctx context.Context, p payment.Payment, entries []payment
 	var first bool
 	recorded := payment.Answer{PaymentID: p.ID}
 	until, err := s.transact(ctx, func(b *pgx.Batch) {
-		b.Queue(finishSQL, p.ID, string(p.Status), p.Reason, p.AuthorizationCode, a.Status, a.Body, accounts, kinds, merchants, currencies, amounts).
+		b.Queue(finishSQL, p.ID, string(p.Status), p.Reason, p.AuthorizationCode, a.Status, a.Body,
+			accounts, kinds, merchants, currencies, amounts).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&first) })
 		b.Queue(answerSQL, p.ID).QueryRow(func(row pgx.Row) error { return row.Scan(&recorded.Status, &recorded.Body) })
 	})
@@ -204,8 +207,8 @@ func (s *Store) Balance(ctx context.Context, merchant string) (payment.Balance, 
 func scanPayment(row pgx.Row) (payment.Payment, error) {
 	var p payment.Payment
 	var decided *time.Time
-	err := row.Scan(&p.ID, &p.Reference, &p.Order.Merchant, &p.Order.Key, &p.Order.Amount, &p.Order.Currency, &p.Order.PaymentMethod,
-		&p.Order.MerchantReference, &p.Status, &p.Reason, &p.AuthorizationCode, &p.CreatedAt, &decided)
+	err := row.Scan(&p.ID, &p.Reference, &p.Order.Merchant, &p.Order.Key, &p.Order.Amount, &p.Order.Currency,
+		&p.Order.PaymentMethod, &p.Order.MerchantReference, &p.Status, &p.Reason, &p.AuthorizationCode, &p.CreatedAt, &decided)
 	if decided != nil {
 		p.DecidedAt = *decided
 	}

@@ -45,14 +45,14 @@ func newDatabase(t testing.TB, dsn string) string {
 
 func testContext(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
 
 func openSite(t testing.TB, writer, reader string) *Site {
 	t.Helper()
-	site, err := OpenSite(SiteOptions{Writer: writer, Reader: reader, ConnectTimeout: time.Second, Logger: slog.New(slog.DiscardHandler)})
+	site, err := OpenSite(SiteOptions{Writer: writer, Reader: reader, ConnectTimeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

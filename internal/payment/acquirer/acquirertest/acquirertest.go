@@ -158,7 +158,9 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request, reference string) {
 	case answer.Status == "voided":
 		reply(w, http.StatusConflict, map[string]string{"error": "reference_voided"})
 	case answer.Amount != in.Amount || answer.Currency != in.Currency:
-		reply(w, http.StatusConflict, map[string]any{"error": "reference_conflict", "amount": answer.Amount, "currency": answer.Currency})
+		reply(w, http.StatusConflict, map[string]any{
+			"error": "reference_conflict", "amount": answer.Amount, "currency": answer.Currency,
+		})
 	case first:
 		reply(w, http.StatusCreated, answer)
 	default:
