@@ -217,7 +217,7 @@ func (t *Twin) makeStateDir(context.Context) error {
 		err = os.MkdirAll(t.dir, 0o700)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w: set TMPDIR to a folder that can be written", ErrEnvironment, err)
 	}
 	if t.dir, err = filepath.Abs(t.dir); err != nil {
 		return err

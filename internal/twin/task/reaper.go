@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/pgserver"
 )
 
 // ReaperCommand is the hidden first argument with which [StartReaper] runs this program again.
@@ -180,6 +183,16 @@ func runReaper(stateDir string, pipe io.Reader, ready io.WriteCloser) error {
 	return sweep(dir, born, sparing{session: session})
 }
 
+// releaseSharedMemory removes what no folder holds: the System V segments of the PostgreSQL servers below dir.
+func releaseSharedMemory(dir string) {
+	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Name() == "postmaster.pid" {
+			pgserver.ReleaseSharedMemory(filepath.Dir(path))
+		}
+		return nil // what can't be read can't be released
+	})
+}
+
 // sweep kills until nothing is left, and removes the directory if it is still the one that was there at the start.
 func sweep(dir string, born os.FileInfo, spare sparing) error {
 	deadline := time.Now().Add(sweepLimit)
@@ -195,6 +208,7 @@ func sweep(dir string, born os.FileInfo, spare sparing) error {
 			if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(born, now) {
 				return nil
 			}
+			releaseSharedMemory(dir)
 			if removal = os.RemoveAll(dir); removal == nil {
 				return nil
 			}
