@@ -2,10 +2,8 @@ package cli
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,7 +37,7 @@ Exit codes: 0 estimated, 1 failed, 2 wrong use, 3 the environment can't run it.`
 	flags.StringVar(&f.active, "active-region", "", "`region` of the active site (default: what the file says)")
 	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
 	for _, a := range cost.Assumptions() {
-		f.usage[a.Name] = flags.String(a.Name, a.Default, fmt.Sprintf("`%s`: %s", strings.ReplaceAll(a.Unit, " ", "-"), a.About))
+		f.usage[a.Name] = flags.String(a.Name, a.Default, a.About+", in `"+a.Unit+"`")
 	}
 	return cmd
 }

@@ -2,6 +2,7 @@ package cost
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -26,6 +27,9 @@ const (
 	ReasonUsage   = "usage-based, without an assumption"
 	ReasonUnknown = "no price known"
 )
+
+// reasons is the order in which they are shown: what might be a surprise on the bill first.
+var reasons = []string{ReasonUnknown, ReasonUsage, ReasonFree}
 
 // Line is the cost of one thing in one region.
 type Line struct {
@@ -90,8 +94,11 @@ func Estimate(file []byte, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if d.active = cmp.Or(o.ActiveRegion, d.active); d.active == "" {
-		return Result{}, fmt.Errorf("the file doesn't tell which region is active: name it with --active-region")
+	switch d.active = cmp.Or(o.ActiveRegion, d.active); {
+	case d.active == "":
+		return Result{}, errors.New("the file doesn't tell which region is active: name it with --active-region")
+	case !slices.ContainsFunc(d.resources, func(r resource) bool { return r.region == d.active }):
+		return Result{}, fmt.Errorf("no resource of the file is in the active region %q: name another with --active-region", d.active)
 	}
 	result := estimate(d, o, changes{})
 	for _, s := range strategies {
@@ -215,7 +222,7 @@ func (e *estimator) result() Result {
 		result.Unpriced = append(result.Unpriced, u)
 	}
 	slices.SortFunc(result.Unpriced, func(a, b Unpriced) int {
-		return cmp.Or(cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Detail, b.Detail))
+		return cmp.Or(cmp.Compare(slices.Index(reasons, a.Reason), slices.Index(reasons, b.Reason)), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Detail, b.Detail))
 	})
 	return result
 }

@@ -131,7 +131,9 @@ func newDocument(values *tfjson.StateValues, groups map[string]string, vars map[
 	d := document{plan: groups != nil}
 	d.collect(values.RootModule)
 	d.locate(groups)
-	d.active = activeRegion(values.Outputs, vars)
+	if d.active = activeRegion(values.Outputs, vars); d.active == "" && d.plan {
+		d.active = d.plannedWriter()
+	}
 	return d, nil
 }
 
@@ -230,6 +232,21 @@ func planGroups(config *tfjson.Config) map[string]string {
 	}
 	walk("", config.RootModule)
 	return groups
+}
+
+// plannedWriter is the region of the only cluster that a plan gives a master user: a secondary gets its own from the
+// global database, and only once it exists.
+func (d document) plannedWriter() string {
+	region := ""
+	for _, r := range d.resources {
+		if r.typ == "aws_rds_cluster" && r.text("master_username") != "" {
+			if region != "" {
+				return ""
+			}
+			region = r.region
+		}
+	}
+	return region
 }
 
 // activeRegion reads the region of the first site of the output "holdfast", or of the variable "sites".

@@ -15,22 +15,19 @@ func (r Result) WriteText(w io.Writer) error {
 	fmt.Fprintf(&b, "Lines by source of their price: %d on AWS's price pages, %d in other documents by AWS, %d in dated notes by others\n",
 		r.PricesByRead[Primary], r.PricesByRead[AWSNote], r.PricesByRead[ThirdParty])
 	fmt.Fprintf(&b, "Active region: %s. No free tier, discount or tax; what is not in the sums stands below.\n", r.Active)
-	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, p := range r.Parts {
-		fmt.Fprintf(table, "\n%s\t\t\t\t\t\n", strings.ToUpper(p.Name))
+		fmt.Fprintf(&b, "\n%s\n", strings.ToUpper(p.Name))
 		for _, l := range p.Lines {
 			mark := ""
 			if l.Assumption != "" {
 				mark = " *"
 			}
-			fmt.Fprintf(table, "%s%s\t%s\t%s\t%s\tat %s\t%s\t\n", l.What, mark, l.Region, l.Quantity.Exact(), l.Price.Unit, l.Price.USD.Exact(), l.Amount)
+			fmt.Fprintf(&b, "  %-38s%-12s%12s %-10s%10s%12s\n",
+				l.What+mark, l.Region, l.Quantity.Exact(), l.Price.Unit, l.Price.USD.Exact(), l.Amount)
 		}
-		fmt.Fprintf(table, "total\t\t\t\t\t%s\t\n", p.Total)
+		fmt.Fprintf(&b, "  %-84s%10s\n", "total", p.Total)
 	}
-	fmt.Fprintf(table, "\nTOTAL\t\t\t\t\t%s\t\n", r.Total)
-	if err := table.Flush(); err != nil {
-		return err
-	}
+	fmt.Fprintf(&b, "\n%-86s%10s\n", "TOTAL", r.Total)
 	r.writeStrategies(&b)
 	r.writeUsage(&b)
 	r.writeUnpriced(&b)
