@@ -298,6 +298,7 @@ func TestBrokenFilesGetOneSentence(t *testing.T) {
 		"other JSON":    {[]byte(`{"a": 1}`), `no "format_version"`},
 		"raw state":     {[]byte(`{"version": 4, "serial": 1, "lineage": "x"}`), "raw state"},
 		"no values":     {[]byte(`{"format_version": "1.0"}`), "nothing has been applied or planned"},
+		"failed plan":   {[]byte(`{"format_version": "1.2", "errored": true, "planned_values": {"root_module": {}}}`), "the plan is incomplete"},
 		"too new":       {[]byte(`{"format_version": "9.0", "values": {"root_module": {}}}`), "can't be read as a Terraform state"},
 		"nobody active": {[]byte(`{"format_version": "1.0", "values": {"root_module": {}}}`), "--active-region"},
 	} {

@@ -44,6 +44,9 @@ func asPlan(t *testing.T) []byte {
 					delete(attributes, "master_username")
 				}
 			}
+			if r["type"] == "aws_cloudwatch_metric_alarm" && r["name"] == "health_check" {
+				key = "aws.us_east_1"
+			}
 			if local := r["type"].(string) + "." + r["name"].(string); !seen[local] {
 				seen[local] = true
 				configs = append(configs, values{"address": local, "mode": "managed", "type": r["type"], "name": r["name"], "provider_config_key": key})
@@ -60,7 +63,10 @@ func asPlan(t *testing.T) []byte {
 	config := convert(s.Values.Root)
 	text, err := json.Marshal(values{
 		"format_version": "1.2", "planned_values": values{"root_module": s.Values.Root},
-		"configuration": values{"root_module": config}, "variables": values{"sites": values{"value": values{}}},
+		"configuration": values{
+			"root_module":     config,
+			"provider_config": values{"aws.us_east_1": values{"name": "aws", "expressions": values{"region": values{"constant_value": "us-east-1"}}}},
+		}, "variables": values{"sites": values{"value": values{}}},
 	})
 	if err != nil {
 		t.Fatal(err)

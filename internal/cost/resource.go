@@ -88,6 +88,7 @@ func decodeDocument(data []byte) (document, error) {
 		FormatVersion string          `json:"format_version"`
 		Planned       json.RawMessage `json:"planned_values"`
 		Lineage       string          `json:"lineage"`
+		Errored       bool            `json:"errored"`
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
 		return document{}, describeJSON(err, len(data))
@@ -95,6 +96,8 @@ func decodeDocument(data []byte) (document, error) {
 	switch {
 	case head.Lineage != "":
 		return document{}, errors.New("the file is a raw state (terraform.tfstate), whose format Terraform keeps to itself")
+	case head.Errored:
+		return document{}, errors.New("the plan is incomplete because Terraform failed while it planned")
 	case head.FormatVersion == "":
 		return document{}, errors.New(`the file has no "format_version", so it is neither a Terraform state nor a plan`)
 	case head.Planned != nil:
@@ -102,13 +105,13 @@ func decodeDocument(data []byte) (document, error) {
 		if err := json.Unmarshal(data, &p); err != nil {
 			return document{}, fmt.Errorf("the file can't be read as a Terraform plan: %w", err)
 		}
-		return newDocument(p.PlannedValues, planGroups(p.Config), p.Variables)
+		return newDocument(p.PlannedValues, planGroups(p.Config), p)
 	}
 	var s tfjson.State
 	if err := json.Unmarshal(data, &s); err != nil {
 		return document{}, fmt.Errorf("the file can't be read as a Terraform state: %w", err)
 	}
-	return newDocument(s.Values, nil, nil)
+	return newDocument(s.Values, nil, tfjson.Plan{})
 }
 
 func describeJSON(err error, size int) error {
@@ -124,14 +127,14 @@ func describeJSON(err error, size int) error {
 
 // newDocument collects the managed resources and their regions. Groups names, for a configuration address, the provider
 // that makes the resource; without one, a resource is grouped with those of its module.
-func newDocument(values *tfjson.StateValues, groups map[string]string, vars map[string]*tfjson.PlanVariable) (document, error) {
+func newDocument(values *tfjson.StateValues, groups map[string]string, p tfjson.Plan) (document, error) {
 	if values == nil || values.RootModule == nil {
 		return document{}, errors.New("the file has no resources: nothing has been applied or planned")
 	}
 	d := document{plan: groups != nil}
 	d.collect(values.RootModule)
-	d.locate(groups)
-	if d.active = activeRegion(values.Outputs, vars); d.active == "" && d.plan {
+	d.locate(groups, constantRegions(p.Config))
+	if d.active = activeRegion(values.Outputs, p.Variables); d.active == "" && d.plan {
 		d.active = d.plannedWriter()
 	}
 	return d, nil
@@ -152,8 +155,9 @@ func (d *document) collect(m *tfjson.StateModule) {
 	}
 }
 
-// locate finds each resource's region: by its own attributes, else by the others of its group if those agree.
-func (d *document) locate(groups map[string]string) {
+// locate finds each resource's region: by its own attributes, else by the region that its group is known to have, else
+// by the others of its group if those agree.
+func (d *document) locate(groups, known map[string]string) {
 	group := func(r resource) string {
 		if provider, has := groups[configAddress(r.address)]; has {
 			return provider
@@ -171,7 +175,13 @@ func (d *document) locate(groups map[string]string) {
 		}
 	}
 	for i, r := range d.resources {
-		if regions := seen[group(r)]; r.region == "" && len(regions) == 1 {
+		if r.region != "" {
+			continue
+		}
+		if d.resources[i].region = known[group(r)]; d.resources[i].region != "" {
+			continue
+		}
+		if regions := seen[group(r)]; len(regions) == 1 {
 			d.resources[i].region = slices.Collect(maps.Keys(regions))[0]
 		}
 	}
@@ -247,6 +257,22 @@ func (d document) plannedWriter() string {
 		}
 	}
 	return region
+}
+
+// constantRegions maps the groups of the providers whose region is written down in the configuration.
+func constantRegions(config *tfjson.Config) map[string]string {
+	known := map[string]string{}
+	if config == nil {
+		return known
+	}
+	for key, p := range config.ProviderConfigs {
+		if e := p.Expressions["region"]; e != nil && e.ExpressionData != nil {
+			if region, is := e.ConstantValue.(string); is {
+				known["provider "+key] = region
+			}
+		}
+	}
+	return known
 }
 
 // activeRegion reads the region of the first site of the output "holdfast", or of the variable "sites".
