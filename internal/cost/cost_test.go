@@ -129,17 +129,38 @@ func TestSumsByHand(t *testing.T) {
 		part      string
 		want      string
 	}{
-		{"two instances", []values{instance(e, "db.r6g.large", 1), instance(w, "db.r6g.large", 2)}, PartAurora, "379.60"},               // 2×730×0.26
-		{"serverless at 2 ACU", []values{instance(e, "db.serverless", 1)}, PartAurora, "175.20"},                                        // 2×730×0.12
-		{"writer's cluster", []values{cluster(e, "")}, PartAurora, "30.00"},                                                             // 100×0.10 + 100×0.20
-		{"writer's cluster, I/O-Optimized", []values{cluster(e, "aurora-iopt1"), instance(e, "db.r6g.large", 1)}, PartAurora, "269.24"}, // 100×0.225 + 730×0.338
+		// 2×730×0.26
+		{"two instances", []values{instance(e, "db.r6g.large", 1), instance(w, "db.r6g.large", 2)}, PartAurora, "379.60"},
+		// 2×730×0.12
+		{"serverless at 2 ACU", []values{instance(e, "db.serverless", 1)}, PartAurora, "175.20"},
+		// 100×0.10 + 100×0.20
+		{"writer's cluster", []values{cluster(e, "")}, PartAurora, "30.00"},
+		// 100×0.225 + 730×0.338
+		{"writer's cluster, I/O-Optimized", []values{
+			cluster(e, "aurora-iopt1"), instance(e, "db.r6g.large", 1),
+		}, PartAurora, "269.24"},
 		// 100×0.10, and from the active region 50×0.20 replicated and 50×0.02 transferred
-		{"secondary cluster", []values{res("aws_vpc", "v", "module.v", values{"arn": arn("ec2", e, "vpc/v")}), cluster(w, "")}, PartAurora, "21.00"},
-		{"tasks as autoscaling keeps them", service(e, "pay", 2, 3), PartECS, "54.06"},                                                                                                                                          // 3×730×(0.5×0.04048 + 1×0.004445)
-		{"tasks without autoscaling", service(e, "warden", 2, -1), PartECS, "36.04"},                                                                                                                                            // 2×730×(0.5×0.04048 + 1×0.004445)
-		{"active balancer", []values{res("aws_lb", "b", "module.b", values{"arn": arn("elasticloadbalancing", e, "b"), "load_balancer_type": "application", "subnets": []any{"a", "b", "c"}})}, PartECS, "22.27"},               // 730×0.0225 + 730×0.008
-		{"its addresses and traffic", []values{res("aws_lb", "b", "module.b", values{"arn": arn("elasticloadbalancing", e, "b"), "load_balancer_type": "application", "subnets": []any{"a", "b", "c"}})}, PartNetwork, "15.45"}, // 3×730×0.005 + 50×0.09
-		{"three gateways", gateways(e, 3), PartNetwork, "110.40"},                                                                                                                                                               // 3×730×(0.045+0.005) + 20×0.045
+		{"secondary cluster", []values{
+			res("aws_vpc", "v", "module.v", values{"arn": arn("ec2", e, "vpc/v")}), cluster(w, ""),
+		}, PartAurora, "21.00"},
+		// 3×730×(0.5×0.04048 + 1×0.004445)
+		{"tasks as autoscaling keeps them", service(e, "pay", 2, 3), PartECS, "54.06"},
+		// 2×730×(0.5×0.04048 + 1×0.004445)
+		{"tasks without autoscaling", service(e, "warden", 2, -1), PartECS, "36.04"},
+		// 730×0.0225 + 730×0.008
+		{"active balancer", []values{
+			res("aws_lb", "b", "module.b", values{
+				"arn": arn("elasticloadbalancing", e, "b"), "load_balancer_type": "application", "subnets": []any{"a", "b", "c"},
+			}),
+		}, PartECS, "22.27"},
+		// 3×730×0.005 + 50×0.09
+		{"its addresses and traffic", []values{
+			res("aws_lb", "b", "module.b", values{
+				"arn": arn("elasticloadbalancing", e, "b"), "load_balancer_type": "application", "subnets": []any{"a", "b", "c"},
+			}),
+		}, PartNetwork, "15.45"},
+		// 3×730×(0.045+0.005) + 20×0.045
+		{"three gateways", gateways(e, 3), PartNetwork, "110.40"},
 		{"two endpoints in three zones", []values{
 			res("aws_vpc_endpoint", "x", "module.v", values{"service_name": "com.amazonaws." + e + ".ecs", "vpc_endpoint_type": "Interface", "subnet_ids": []any{"a", "b", "c"}}),
 			res("aws_vpc_endpoint", "y", "module.v", values{"service_name": "com.amazonaws." + e + ".rds", "vpc_endpoint_type": "Interface", "subnet_ids": []any{"a", "b", "c"}}),
@@ -158,8 +179,20 @@ func TestSumsByHand(t *testing.T) {
 			res("aws_kms_key", "k", "module.m", values{"arn": arn("kms", e, "key/k")}),
 			res("aws_secretsmanager_secret", "s", "module.m", values{"arn": arn("secretsmanager", e, "secret:s"), "replica": []any{values{"region": w}}}),
 		}, PartMonitoring, "2.10"}, // 3×0.10 + 1 + 2×0.40
-		{"firewall of the active site", []values{res("aws_wafv2_web_acl", "f", "module.f", values{"arn": arn("wafv2", e, "regional/webacl/f"), "rule": []any{1, 2, 3}})}, PartMonitoring, "26.00"},                            // 5 + 3×1 + 30×0.60
-		{"term table", []values{res("aws_vpc", "v", "module.v", values{"arn": arn("ec2", e, "vpc/v")}), res("aws_cloudformation_stack", "t", "module.t", values{"template_body": string(template)})}, PartMonitoring, "1.13"}, // 0.625 + 0.00025 + 4×0.125
+		// 5 + 3×1 + 30×0.60
+		{"firewall of the active site", []values{
+			res("aws_wafv2_web_acl", "f", "module.f", values{
+				"arn": arn("wafv2", e, "regional/webacl/f"), "rule": []any{1, 2, 3},
+			}),
+		}, PartMonitoring, "26.00"},
+		// 0.625 + 0.00025 + 4×0.125
+		{"term table", []values{
+			res("aws_vpc", "v", "module.v", values{
+				"arn": arn("ec2", e, "vpc/v"),
+			}), res("aws_cloudformation_stack", "t", "module.t", values{
+				"template_body": string(template),
+			}),
+		}, PartMonitoring, "1.13"},
 	} {
 		r := must(t, state(append(c.resources, res("aws_vpc", "east", "module.east", values{"arn": arn("ec2", e, "vpc/east")}))...), nil)
 		if got := r.part(c.part).Total.String(); got != c.want {

@@ -222,7 +222,10 @@ func (e *estimator) result() Result {
 		result.Unpriced = append(result.Unpriced, u)
 	}
 	slices.SortFunc(result.Unpriced, func(a, b Unpriced) int {
-		return cmp.Or(cmp.Compare(slices.Index(reasons, a.Reason), slices.Index(reasons, b.Reason)), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Detail, b.Detail))
+		return cmp.Or(
+			cmp.Compare(slices.Index(reasons, a.Reason), slices.Index(reasons, b.Reason)),
+			cmp.Compare(a.Type, b.Type), cmp.Compare(a.Detail, b.Detail),
+		)
 	})
 	return result
 }

@@ -85,7 +85,8 @@ func (e *estimator) cluster(r resource) {
 		}
 	case r.text("global_cluster_identifier") != "" || e.plan:
 		// What is replicated is charged in the region that sends it, once per region that receives it.
-		e.add(r, e.active, e.assumed(PartAurora, "aurora.replicated-write-million", "replicated write I/O", "replicated-write-io-millions"))
+		e.add(r, e.active, e.assumed(
+			PartAurora, "aurora.replicated-write-million", "replicated write I/O", "replicated-write-io-millions"))
 		e.add(r, e.active, e.assumed(PartAurora, "transfer.region-gb", "data to the other region", "transfer-gb"))
 	}
 }
