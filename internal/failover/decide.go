@@ -105,8 +105,8 @@ func decideUnserved(o Observation) Decision {
 func decideRecorded(o Observation) Decision {
 	r := o.Store.Record
 	switch {
-	case o.Cluster.Known && o.Cluster.Writer == o.Peer:
-		return release(o, "the writer was moved to "+o.Peer+" by hand (P16)")
+	case MovedAway(o):
+		return decideMovedAway(o)
 	case !o.Database.Writer:
 		return wait("the database has recorded the term but does not take writes yet")
 	case o.Database.LeaseTerm != r.Term || !o.Database.LeaseValid:
@@ -115,6 +115,23 @@ func decideRecorded(o Observation) Decision {
 	next := following(r)
 	next.ServedTerm = r.Term
 	return Decision{Step: Serve, Record: &next, Reason: "the database takes writes under the term"}
+}
+
+// MovedAway reports whether the database's lineage has the held term while the control plane names the other site's
+// cluster as the writer (P16).
+func MovedAway(o Observation) bool {
+	return o.Store.Record.Holder == o.Site && o.Database.Reachable && o.Database.HasTerm(o.Store.Record.Term) &&
+		o.Cluster.Known && !o.Cluster.Moving && o.Cluster.Writer == o.Peer
+}
+
+// decideMovedAway gives the term up, once the control plane has said for two periods that the writer is elsewhere: its
+// answers come from another service than the database's, and one of them may be older than the lineage it is held
+// against.
+func decideMovedAway(o Observation) Decision {
+	if o.For.WriterMoved < 2*o.Store.Record.RenewEvery() {
+		return wait("the control plane names " + o.Peer + " as the writer: looking again")
+	}
+	return release(o, "the writer was moved to "+o.Peer+" by hand (P16)")
 }
 
 // promote asks for the writer. While the other site is there to cooperate the move is a switchover, which loses
@@ -133,12 +150,10 @@ func promote(o Observation) Decision {
 
 func decideServing(o Observation) Decision {
 	r := o.Store.Record
-	movedAway := o.Database.Reachable && o.Database.HasTerm(r.Term) &&
-		o.Cluster.Known && !o.Cluster.Moving && o.Cluster.Writer == o.Peer
 	handingOver := r.Wanted != nil && r.Wanted.Site == o.Peer
 	switch {
-	case movedAway && !(handingOver && drained(o)):
-		return release(o, "the writer was moved to "+o.Peer+" by hand (P16)")
+	case MovedAway(o) && !(handingOver && drained(o)):
+		return decideMovedAway(o)
 	case handingOver:
 		return decideHandover(o)
 	case sealed(o):

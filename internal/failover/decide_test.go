@@ -151,7 +151,7 @@ func unservedCases() []decision {
 		}, failover.Serve, "takes writes"},
 		{"recorded, and the writer moved away by hand", unserved(), func(o *failover.Observation) {
 			o.Database.Terms = []term.Number{1, 7, 8}
-			o.Cluster.Writer = "primary"
+			o.Cluster.Writer, o.For.WriterMoved = "primary", lease
 		}, failover.Release, "by hand"},
 	}
 }
@@ -159,7 +159,10 @@ func unservedCases() []decision {
 // servingCases: the active site.
 func servingCases() []decision {
 	return []decision{
-		{"writer moved away by hand while serving", serving(), func(o *failover.Observation) { o.Database.Writer = false; o.Cluster.Writer = "dr" }, failover.Release, "by hand"},
+		{"writer moved away by hand while serving", serving(), func(o *failover.Observation) {
+			o.Database.Writer, o.Cluster.Writer, o.For.WriterMoved = false, "dr", lease
+		}, failover.Release, "by hand"},
+		{"one answer that names the other writer may be old", serving(), func(o *failover.Observation) { o.Cluster.Writer = "dr" }, failover.Wait, "looking again"},
 		{"database dead", serving(), func(o *failover.Observation) { o.Database = failover.DatabaseView{}; o.For.DatabaseDown = time.Minute }, failover.Release, "unreachable"},
 		{"database dead, nobody to take over", serving(), func(o *failover.Observation) {
 			o.Database = failover.DatabaseView{}
@@ -185,7 +188,7 @@ func switchoverCases() []decision {
 			o.Database.Writer, o.Cluster.Writer, o.Database.SealedTerm, o.Database.DrainedTerm = false, "dr", 7, 7
 		}, failover.Grant, "writer has moved"},
 		{"switchover: writer moved without a drain is no grant", wanted(serving()), func(o *failover.Observation) {
-			o.Database.Writer, o.Cluster.Writer, o.Database.SealedTerm = false, "dr", 7
+			o.Database.Writer, o.Cluster.Writer, o.Database.SealedTerm, o.For.WriterMoved = false, "dr", 7, lease
 		}, failover.Release, "by hand"},
 		{"switchover: too slow", wanted(serving()), func(o *failover.Observation) { o.Database.SealedTerm = 7; o.For.Handoff = time.Hour }, failover.TakeBack, "in time"},
 		{"grant not taken", serving(), func(o *failover.Observation) {

@@ -47,6 +47,8 @@ type Durations struct {
 	Wanted, Handoff time.Duration
 	// Unserved: the own site holds a term that it does not serve yet.
 	Unserved time.Duration
+	// WriterMoved: [MovedAway] holds.
+	WriterMoved time.Duration
 }
 
 // Settings are the warden's own policy. Lease and margin are not here: they come from the record (P3).

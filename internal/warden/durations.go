@@ -13,8 +13,8 @@ import (
 type durations struct {
 	phase phase
 	// Each is the instant since which the condition holds, zero if it does not.
-	databaseDown, appDown, wanted, handoff, unserved term.Instant
-	wantedAs                                         term.Wanted
+	databaseDown, appDown, wanted, handoff, unserved, moved term.Instant
+	wantedAs                                                term.Wanted
 }
 
 type phase struct {
@@ -47,6 +47,7 @@ func (d *durations) observe(o failover.Observation) {
 	}
 	since(&d.wanted, r.Wanted != nil, o.Now)
 	since(&d.unserved, holding && !served, o.Now)
+	since(&d.moved, failover.MovedAway(o), o.Now)
 	sealed := holding && r.State == term.Held && o.Database.Reachable && o.Database.SealedTerm >= r.Term
 	// An unreachable database does not end a hand-over that was seen.
 	unsure := holding && r.State == term.Held && !o.Database.Reachable && d.handoff != 0
@@ -66,7 +67,7 @@ func since(from *term.Instant, holds bool, now term.Instant) {
 func (d *durations) at(now term.Instant) failover.Durations {
 	return failover.Durations{
 		DatabaseDown: elapsed(d.databaseDown, now), AppDown: elapsed(d.appDown, now), Wanted: elapsed(d.wanted, now),
-		Handoff: elapsed(d.handoff, now), Unserved: elapsed(d.unserved, now),
+		Handoff: elapsed(d.handoff, now), Unserved: elapsed(d.unserved, now), WriterMoved: elapsed(d.moved, now),
 	}
 }
 

@@ -91,6 +91,13 @@ func (w *Warden) promote(ctx context.Context, n term.Number, lossy bool) outcome
 		return outcome{err: err}
 	}
 	defer cancel()
+	if !lossy {
+		// A switchover is asked of the other region, which may have died since its last beacon: then the failover must
+		// not wait for the end of the trust.
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, w.callLimit())
+		defer stop()
+	}
 	if err := w.cluster.Promote(ctx, lossy); err != nil {
 		return outcome{err: err}
 	}

@@ -33,7 +33,7 @@ func TestDatabaseThenControlPlaneThenRecord(t *testing.T) {
 // TestSiblingTakesOverDuringAnObservation: whatever a sibling does between two answers, this warden does not see a move
 // by hand.
 func TestSiblingTakesOverDuringAnObservation(t *testing.T) {
-	w, _, db := servingWarden(t)
+	w, clock, db := servingWarden(t)
 	memory := newStore(t, firstRecord())
 	replica := memory.Replica("one")
 	w.stores = []term.Store{replica}
@@ -63,9 +63,13 @@ func TestSiblingTakesOverDuringAnObservation(t *testing.T) {
 	if d := failover.Decide(w.observe(t.Context())); d.Step != failover.Wait {
 		t.Errorf("decided %s: %s; want to wait until the database answers", d.Step, d.Reason)
 	}
-	// A writer that really was moved by hand is still noticed.
+	// A writer that really was moved by hand is still noticed, once the control plane has said so for two periods.
 	db.state, db.sampled = there, nil
 	memory.Edit(func(r *term.Record) { r.Wanted = nil })
+	if d := failover.Decide(w.observe(t.Context())); d.Step != failover.Wait {
+		t.Errorf("decided %s: %s; want a second look", d.Step, d.Reason)
+	}
+	clock.now = clock.now.Add(2 * w.renewEvery())
 	if d := failover.Decide(w.observe(t.Context())); d.Step != failover.Release {
 		t.Errorf("decided %s: %s; want the term to be released", d.Step, d.Reason)
 	}

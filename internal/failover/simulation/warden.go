@@ -282,6 +282,7 @@ func (d *warden) observation() failover.Observation {
 	}
 	holding := r.Holder == d.site.name
 	o.For = failover.Durations{
+		WriterMoved:  d.heldFor("moved", failover.MovedAway(o)),
 		DatabaseDown: d.heldFor("database", !d.database.Reachable),
 		AppDown:      d.heldFor("app", healthy == 0),
 		Wanted:       d.heldFor("wanted", r.Wanted != nil),
