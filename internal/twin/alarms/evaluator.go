@@ -298,7 +298,8 @@ func reasonFor(w *watched, points []Point, from, to string, end time.Time) strin
 	if matching == 1 {
 		verb = "was"
 	}
-	return fmt.Sprintf("Threshold Crossed: %d out of the last %d datapoints [%s] %s %s%s the threshold (%s) (minimum %s for %s -> %s transition).",
+	return fmt.Sprintf("Threshold Crossed: %d out of the last %d datapoints [%s] %s %s%s the threshold (%s) "+
+		"(minimum %s for %s -> %s transition).",
 		matching, known, strings.Join(shown, ", "), verb, not, comparisons[w.alarm.ComparisonOperator].words,
 		number(w.alarm.Threshold), count(need, "datapoint", "datapoints"), from, to)
 }

@@ -127,7 +127,8 @@ func (e *Endpoint) registerScalableTarget(
 	}
 	t, exists := e.scalableTarget(r.region, *in.ResourceId)
 	if !exists && (in.MinCapacity == nil || in.MaxCapacity == nil) {
-		return nil, fail("ValidationException", "You must specify both MinCapacity and MaxCapacity when registering a new scalable target")
+		return nil, fail("ValidationException", "You must specify both MinCapacity and MaxCapacity when "+
+			"registering a new scalable target")
 	}
 	if in.MinCapacity != nil {
 		t.Min = int(*in.MinCapacity)

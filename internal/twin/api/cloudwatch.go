@@ -293,7 +293,8 @@ func (e *Endpoint) getMetricData(
 		id := aws.ToString(q.Id)
 		switch {
 		case !queryID.MatchString(id):
-			return nil, badValue("The value %s for parameter MetricDataQueries.member.Id is not matching the expected pattern ^[a-z][a-zA-Z0-9_]*$.", id)
+			return nil, badValue("The value %s for parameter MetricDataQueries.member.Id is not matching the expected "+
+				"pattern ^[a-z][a-zA-Z0-9_]*$.", id)
 		case seen[id]:
 			return nil, badValue("The values for parameter id in MetricDataQueries are not unique.")
 		case q.Expression != nil:
@@ -369,8 +370,9 @@ func (e *Endpoint) listMetrics(
 			}) {
 			continue
 		}
-		view := types.Metric{Namespace: aws.String(m.Namespace), MetricName: aws.String(m.Name), Dimensions: dimensionViews(m.Dimensions)}
-		found = append(found, view)
+		found = append(found, types.Metric{
+			Namespace: aws.String(m.Namespace), MetricName: aws.String(m.Name), Dimensions: dimensionViews(m.Dimensions),
+		})
 	}
 	page, next, ok := pageAfter(found, metricKey, aws.ToString(in.NextToken), listPage)
 	if !ok {

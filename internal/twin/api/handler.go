@@ -197,7 +197,7 @@ func (x *exchange) serve(ctx context.Context) (reply, bool) {
 	if err := x.service.check(o, in); err != nil {
 		return x.fail(err)
 	}
-	out, err := o.call(ctx, request{region: x.call.Region, caller: x.caller, id: x.call.RequestID}, in)
+	out, err := o.call(ctx, request{region: x.call.Region}, in)
 	if err != nil {
 		return x.fail(err)
 	}

@@ -64,7 +64,8 @@ func (e *Endpoint) logGroupARN(g topology.LogGroup) string {
 // logGroup finds a group by its name or by its identifier (a name or an ARN); one of the two must be given.
 func (e *Endpoint) logGroup(region string, name, identifier *string) (topology.LogGroup, error) {
 	if (name == nil) == (identifier == nil) {
-		return topology.LogGroup{}, fail("InvalidParameterException", "Exactly one of logGroupName and logGroupIdentifier must be specified")
+		return topology.LogGroup{}, fail("InvalidParameterException",
+			"Exactly one of logGroupName and logGroupIdentifier must be specified")
 	}
 	wanted := aws.ToString(cmp.Or(name, identifier))
 	for _, g := range e.options.Topology.LogGroups {
@@ -79,7 +80,8 @@ func (e *Endpoint) describeLogGroups(
 	_ context.Context, r request, in *logs.DescribeLogGroupsInput,
 ) (*logs.DescribeLogGroupsOutput, error) {
 	if in.LogGroupNamePrefix != nil && in.LogGroupNamePattern != nil {
-		return nil, fail("InvalidParameterException", "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
+		return nil, fail("InvalidParameterException",
+			"LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
 	}
 	found := []types.LogGroup{}
 	for _, g := range e.options.Topology.LogGroups {

@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"hash/crc32"
 	"mime"
 	"net/http"
@@ -244,13 +243,4 @@ func (m *message) finish(s *service, r *reply, id string) {
 	if s.checksums {
 		r.header.Set("X-Amz-Crc32", strconv.FormatUint(uint64(crc32.ChecksumIEEE(r.body)), 10))
 	}
-}
-
-// compactJSON writes a value for a member that holds JSON as text.
-func compactJSON(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil { // only for types that are never passed
-		return "{}"
-	}
-	return string(b)
 }

@@ -56,9 +56,8 @@ type operation struct {
 
 // request is what a function knows about its caller.
 type request struct {
-	// region is where the request was sent to, caller the region that it came from.
-	region, caller string
-	id             string
+	// region is where the request was sent to.
+	region string
 }
 
 // op registers a function under an action's name.

@@ -84,7 +84,8 @@ func (p *parser) checkAddend(section string, v types.AttributeValue) error {
 	if isSet || section == "ADD" && typeOf(v) == "N" {
 		return nil
 	}
-	return p.invalid("Incorrect operand type for operator or function; operator: %s, operand type: %s, typeSet: ALLOWED_FOR_%s_OPERAND",
+	return p.invalid("Incorrect operand type for operator or function; operator: %s, operand type: %s, "+
+		"typeSet: ALLOWED_FOR_%s_OPERAND",
 		section, longType(v), section)
 }
 
