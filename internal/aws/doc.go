@@ -9,11 +9,15 @@
 package aws
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 )
 
@@ -32,11 +36,34 @@ func Open(ctx context.Context) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the AWS configuration: %w (check AWS_PROFILE, AWS_REGION and the shared files)", err)
 	}
-	return &Session{cfg: cfg}, nil
+	return NewSession(cfg), nil
 }
 
 // NewSession makes a session from an SDK configuration.
-func NewSession(cfg sdk.Config) *Session { return &Session{cfg: cfg} }
+func NewSession(cfg sdk.Config) *Session {
+	if cfg.HTTPClient == nil {
+		cfg.HTTPClient = awshttp.NewBuildableClient()
+	}
+	cfg.HTTPClient = bodyInMemory{cfg.HTTPClient}
+	return &Session{cfg: cfg}
+}
+
+// bodyInMemory gives net/http a request's body in one piece. The SDK closes the body as soon as the answer's header is
+// there; net/http may take that for a request that was cut short, and close the connection while the rest of a long
+// answer is still to be read.
+type bodyInMemory struct{ sdk.HTTPClient }
+
+func (c bodyInMemory) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		body, err := io.ReadAll(r.Body) // our own requests: a few kilobytes
+		if err != nil {
+			return nil, err
+		}
+		r = r.Clone(r.Context())
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return c.HTTPClient.Do(r)
+}
 
 // once makes the SDK send a request a single time.
 func once() sdk.Retryer { return sdk.NopRetryer{} }

@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"holdfast/internal/pgserver"
-	"holdfast/internal/twin/api"
 	"holdfast/internal/twin/balancer"
 	"holdfast/internal/twin/dns"
 	"holdfast/internal/twin/ecs"
@@ -78,8 +77,7 @@ func (t *Twin) prepareServices() (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrEnvironment, err)
 	}
-	t.endpoint, err = api.New(t.apiOptions())
-	return err
+	return t.prepareEndpoint()
 }
 
 // targetHealth is what the scheduler asks about its tasks.
@@ -98,12 +96,15 @@ type regionServer struct {
 }
 
 func (t *Twin) startEndpoints(context.Context) error {
+	t.alarms.Start(context.Background()) // until Down
+	t.onDown(func(context.Context) { t.alarms.Stop() })
 	for _, region := range []string{network.Outside, t.topo.Sites[0].Region, t.topo.Sites[1].Region} {
 		if err := t.startEndpoint(region); err != nil {
 			return err
 		}
 		t.onDown(func(context.Context) { t.stopEndpoint(region) })
 	}
+	t.onDown(func(context.Context) { t.endpoint.Close() }) // first, for the requests to a lost region that hang
 	return nil
 }
 

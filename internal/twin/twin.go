@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"holdfast/internal/pgserver"
 	"holdfast/internal/term"
 	"holdfast/internal/topology"
+	"holdfast/internal/twin/alarms"
 	"holdfast/internal/twin/api"
 	"holdfast/internal/twin/balancer"
 	"holdfast/internal/twin/dns"
@@ -78,6 +78,7 @@ type Twin struct {
 	balancers  *balancer.Balancer
 	scheduler  *ecs.Scheduler
 	names      *dns.Server
+	alarms     *alarms.Evaluator
 	endpoint   *api.Endpoint
 	operator   *operator.Operator
 	created    time.Time
@@ -112,23 +113,25 @@ func Up(ctx context.Context, opts Options) (*Twin, error) {
 	for _, step := range []struct {
 		what string
 		do   func(context.Context) error
+		// machine says that only the machine can make the step fail: its disk, its ports, its programs.
+		machine bool
 	}{
-		{"read the topology", t.check},
-		{"reserve addresses", t.reserve},
-		{"make the state folder", t.makeStateDir},
-		{"prepare the regions", t.prepare},
-		{"start the endpoints", t.startEndpoints},
-		{"start the databases", t.startDatabases},
-		{"create the term record", t.createRecord},
-		{"start the load balancers", t.startBalancers},
-		{"start DNS", t.startDNS},
-		{"start the services", t.startServices},
-		{"wait for the first site to serve", t.waitServing},
+		{"read the topology", t.check, false},
+		{"reserve addresses", t.reserve, true},
+		{"make the state folder", t.makeStateDir, true},
+		{"prepare the regions", t.prepare, true},
+		{"start the endpoints", t.startEndpoints, true},
+		{"start the databases", t.startDatabases, true},
+		{"create the term record", t.createRecord, false},
+		{"start the load balancers", t.startBalancers, true},
+		{"start DNS", t.startDNS, true},
+		{"start the services", t.startServices, false},
+		{"wait for the first site to serve", t.waitServing, false},
 	} {
 		started := time.Now()
 		if err := step.do(ctx); err != nil {
 			t.abandon()
-			return nil, fmt.Errorf("twin: %s: %w", step.what, explain(err))
+			return nil, fmt.Errorf("twin: %s: %w", step.what, explain(err, step.machine && ctx.Err() == nil))
 		}
 		t.logger.Debug("twin up", "step", step.what, "took", time.Since(started))
 	}
@@ -155,8 +158,8 @@ func (t *Twin) Down(ctx context.Context) error {
 // onDown registers an undo; the newest runs first.
 func (t *Twin) onDown(undo func(context.Context)) { t.cleanup = append(t.cleanup, undo) }
 
-// explain marks the errors that are the machine's fault, and words the ones whose cause is not obvious.
-func explain(err error) error {
+// explain marks an error that is the machine's fault, and adds what to do where the error does not say it.
+func explain(err error, machine bool) error {
 	switch {
 	case errors.Is(err, ErrEnvironment):
 		return err
@@ -164,7 +167,7 @@ func explain(err error) error {
 		return fmt.Errorf("%w: the disk is full: free some space or set TMPDIR to another disk: %w", ErrEnvironment, err)
 	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, network.ErrBlockInUse):
 		return fmt.Errorf("%w: an address or port is in use: choose another block with --address-block, or stop what uses it: %w", ErrEnvironment, err)
-	case errors.Is(err, pgserver.ErrNotInstalled), errors.Is(err, pgserver.ErrNoUnprivilegedUser), errors.Is(err, fs.ErrPermission):
+	case machine:
 		return fmt.Errorf("%w: %w", ErrEnvironment, err)
 	}
 	return err
@@ -217,7 +220,7 @@ func (t *Twin) makeStateDir(context.Context) error {
 		err = os.MkdirAll(t.dir, 0o700)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w: set TMPDIR to a folder that can be written", ErrEnvironment, err)
+		return fmt.Errorf("%w: set TMPDIR to a folder that can be written", err)
 	}
 	if t.dir, err = filepath.Abs(t.dir); err != nil {
 		return err
@@ -227,7 +230,7 @@ func (t *Twin) makeStateDir(context.Context) error {
 		return err
 	}
 	if len(entries) > 0 {
-		return fmt.Errorf("%w: the state folder %s is not empty: choose another one", ErrEnvironment, t.dir)
+		return fmt.Errorf("the state folder %s is not empty: choose another one", t.dir)
 	}
 	if err := in.Own(t.dir); err != nil {
 		return err
