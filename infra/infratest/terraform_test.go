@@ -164,6 +164,7 @@ type resourceChange struct {
 		Before       map[string]any `json:"before"`
 		After        map[string]any `json:"after"`
 		AfterUnknown map[string]any `json:"after_unknown"`
+		ReplacePaths []any          `json:"replace_paths"`
 	} `json:"change"`
 }
 
