@@ -3,9 +3,11 @@ package drill
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
+	"holdfast/internal/drill/acquirer"
 	"holdfast/internal/drill/verdict"
 )
 
@@ -20,6 +22,13 @@ const keptSQL = `
 const keptByKeySQL = `
 	SELECT p.merchant, p.idempotency_key FROM payd.payments AS p
 	JOIN unnest($1::text[], $2::text[]) AS k (merchant, idempotency_key) USING (merchant, idempotency_key)
+	WHERE p.status = 'approved'
+	  AND (SELECT count(*) >= 2 AND sum(e.amount) = 0 FROM payd.ledger_entries AS e WHERE e.payment_id = p.id)`
+
+// bookedSQL is the same for payments that are known by charge reference ($1), amount ($2) and currency ($3).
+const bookedSQL = `
+	SELECT p.charge_reference FROM payd.payments AS p
+	JOIN unnest($1::text[], $2::bigint[], $3::text[]) AS c (charge_reference, amount, currency) USING (charge_reference, amount, currency)
 	WHERE p.status = 'approved'
 	  AND (SELECT count(*) >= 2 AND sum(e.amount) = 0 FROM payd.ledger_entries AS e WHERE e.payment_id = p.id)`
 
@@ -84,6 +93,26 @@ func (b postgresBooks) keptByKey(ctx context.Context, keys [][2]string) (map[[2]
 		}
 		var key [2]string
 		if _, err := pgx.ForEachRow(rows, []any{&key[0], &key[1]}, func() error { found[key] = true; return nil }); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func (b postgresBooks) booked(ctx context.Context, charges []acquirer.Charge) (map[string]bool, error) {
+	found := make(map[string]bool, len(charges))
+	for batch := range slices.Chunk(charges, lookupBatch) {
+		var references, currencies []string
+		var amounts []int64
+		for _, c := range batch {
+			references, amounts, currencies = append(references, c.Reference), append(amounts, c.Amount), append(currencies, c.Currency)
+		}
+		rows, err := b.conn.Query(ctx, bookedSQL, references, amounts, currencies)
+		if err != nil {
+			return nil, err
+		}
+		var reference string
+		if _, err := pgx.ForEachRow(rows, []any{&reference}, func() error { found[reference] = true; return nil }); err != nil {
 			return nil, err
 		}
 	}

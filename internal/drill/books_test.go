@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"holdfast/internal/drill/acquirer"
 	"holdfast/internal/fence"
 	"holdfast/internal/payment/postgres"
 	"holdfast/internal/pgserver"
@@ -68,6 +69,16 @@ func TestBooksReadPaydsLedger(t *testing.T) {
 	if err != nil || fmt.Sprint(byKey) != "map[[m1 k1]:true]" {
 		t.Errorf("kept by key = %v, %v; want the booked one alone", byKey, err)
 	}
+	charge := func(reference string, amount int64) acquirer.Charge {
+		return acquirer.Charge{Reference: reference, Request: acquirer.Request{Amount: amount, Currency: "USD"}}
+	}
+	booked, err := b.booked(t.Context(), []acquirer.Charge{charge("c1", 500), charge("c2", 500), charge("c9", 500)})
+	if err != nil || fmt.Sprint(booked) != "map[c1:true]" {
+		t.Errorf("booked = %v, %v; want the booked charge alone", booked, err)
+	}
+	if booked, err := b.booked(t.Context(), []acquirer.Charge{charge("c1", 501)}); err != nil || len(booked) > 0 {
+		t.Errorf("booked = %v, %v; want no charge over another amount", booked, err)
+	}
 	if ledger, err := b.ledger(t.Context()); err != nil || !ledger.Balanced || ledger.Entries != 2 || ledger.Sums["USD"] != 0 {
 		t.Errorf("ledger = %+v, %v; want balanced with 2 entries", ledger, err)
 	}
@@ -96,8 +107,10 @@ func TestStreamingWantsAStandbyThatReplays(t *testing.T) {
 	if err := in.WriteFile(filepath.Join(data, "standby.signal"), ""); err != nil {
 		t.Fatal(err)
 	}
-	config := pgserver.Config{DataDir: data, Host: "127.0.0.1", Port: pgservertest.FreePort(t), LogFile: filepath.Join(dir, "log"),
-		Settings: map[string]string{"fsync": "off", "shared_buffers": "16MB"}}
+	config := pgserver.Config{
+		DataDir: data, Host: "127.0.0.1", Port: pgservertest.FreePort(t), LogFile: filepath.Join(dir, "log"),
+		Settings: map[string]string{"fsync": "off", "shared_buffers": "16MB"},
+	}
 	standbyDSN := fmt.Sprintf("postgres://postgres:%s@127.0.0.1:%d/postgres?sslmode=disable", pgservertest.Password, config.Port)
 	check := func() (bool, string, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"holdfast/internal/drill/acquirer"
 	"holdfast/internal/drill/merchant"
 	"holdfast/internal/drill/splitbrain"
 	"holdfast/internal/drill/verdict"
@@ -102,9 +103,15 @@ func (d *drill) countMerchants() {
 			Merchant: order.Merchant, Reference: order.MerchantReference, References: order.References,
 		})
 	}
-	charged := map[[2]string]bool{}
+	type charge struct {
+		merchant, order, currency string
+		amount                    int64
+	}
+	charged := map[charge]bool{}
 	for _, c := range d.acquirer.Charges() {
-		charged[[2]string{c.Merchant, c.MerchantReference}] = true
+		if c.Status == acquirer.Approved {
+			charged[charge{c.Merchant, c.MerchantReference, c.Currency, c.Amount}] = true
+		}
 	}
 	orders := map[string]string{}
 	for _, payment := range outcomes[merchant.Acknowledged] {
@@ -112,7 +119,7 @@ func (d *drill) countMerchants() {
 			d.verdict.Failf("the orders %s and %s were acknowledged with the same payment id %s", other, payment.Order, payment.PaymentID)
 		}
 		orders[payment.PaymentID] = payment.Order
-		if !charged[[2]string{payment.Merchant, payment.Order}] {
+		if !charged[charge{payment.Merchant, payment.Order, payment.Currency, payment.Amount}] {
 			p.AcknowledgedNotCharged++
 		}
 	}
@@ -137,6 +144,9 @@ func (d *drill) count(ctx context.Context) error {
 		return fmt.Errorf("look the acknowledged payments up: %w", err)
 	}
 	d.countAcknowledged(acknowledged, kept, tail)
+	if err := d.countCharges(ctx, b, tail); err != nil {
+		return fmt.Errorf("look the acquirer's charges up: %w", err)
+	}
 	keys := make([][2]string, 0, len(outcomes[merchant.Unknown]))
 	for _, p := range outcomes[merchant.Unknown] {
 		keys = append(keys, [2]string{p.Merchant, p.Key})
@@ -156,11 +166,36 @@ func (d *drill) count(ctx context.Context) error {
 	return nil
 }
 
+// countCharges counts the charges that moved money which nobody has in the books, neither the surviving ledger nor the
+// exported tail: the payer has paid, and nobody knows for what.
+func (d *drill) countCharges(ctx context.Context, b books, tail map[string]bool) error {
+	var approved []acquirer.Charge
+	for _, c := range d.acquirer.Charges() {
+		if c.Status == acquirer.Approved {
+			approved = append(approved, c)
+		}
+	}
+	booked, err := b.booked(ctx, approved)
+	if err != nil {
+		return err
+	}
+	for _, c := range approved {
+		if !booked[c.Reference] && !tail[c.Reference] {
+			d.verdict.Payments.ChargedNotBooked++
+			d.event("drill", "", fmt.Sprintf("charge %s of order %s at the acquirer is in no book", c.Reference, c.MerchantReference))
+		}
+	}
+	return nil
+}
+
 // countAcknowledged sorts the acknowledged payments into kept and lost, and measures the recovery point.
 func (d *drill) countAcknowledged(acknowledged []merchant.Payment, kept, tail map[string]bool) {
 	killed := d.killEnded.Sub(d.began)
 	rpo := 0.0
 	for _, p := range acknowledged {
+		if before := (d.killBegan.Sub(d.began) - p.Ended).Seconds(); d.verdict.FaultAtSeconds != nil {
+			d.verdict.LoadBeforeFaultSeconds = round(max(d.verdict.LoadBeforeFaultSeconds, before))
+		}
 		if kept[p.PaymentID] {
 			d.verdict.Payments.Kept++
 			continue
@@ -195,7 +230,8 @@ func (d *drill) survivor(ctx context.Context) (b books, site string, err error) 
 	return nil, "", fmt.Errorf("open the surviving ledger of site %s: %w", strings.Join(candidates, " or "), err)
 }
 
-// collectTail copies what the wardens exported into the results and returns the ids of the payments in it.
+// collectTail copies what the wardens exported into the results and returns the ids and the charge references of the
+// payments in it.
 func (d *drill) collectTail() (map[string]bool, error) {
 	found := map[string]bool{}
 	for _, folder := range d.twin.TailFolders() {
@@ -209,13 +245,15 @@ func (d *drill) collectTail() (map[string]bool, error) {
 			}
 			err := reconcile.ReadLines(folder, t, func(l reconcile.Line) error {
 				var row struct {
-					ID string `json:"id"`
+					ID        string `json:"id"`
+					Reference string `json:"charge_reference"`
 				}
 				if err := json.Unmarshal(l.Old, &row); err != nil {
 					return fmt.Errorf("the exported tail %s: %w", folder, err)
 				}
 				if l.Kind == reconcile.Missing {
-					found[row.ID] = true
+					d.verdict.Tail.Payments++
+					found[row.ID], found[row.Reference] = true, true
 				}
 				return nil
 			})
@@ -228,6 +266,5 @@ func (d *drill) collectTail() (map[string]bool, error) {
 			return nil, fmt.Errorf("copy the exported tail: %w", err)
 		}
 	}
-	d.verdict.Tail.Payments = len(found)
 	return found, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"holdfast/internal/drill/acquirer"
 	"holdfast/internal/drill/splitbrain"
 	"holdfast/internal/drill/verdict"
 )
@@ -32,6 +33,8 @@ type books interface {
 	kept(ctx context.Context, ids []string) (map[string]bool, error)
 	// keptByKey is kept for payments whose id nobody was told; a key is the merchant and its idempotency key.
 	keptByKey(ctx context.Context, keys [][2]string) (map[[2]string]bool, error)
+	// booked returns the references of the charges that the ledger has, over the same amount.
+	booked(ctx context.Context, charges []acquirer.Charge) (map[string]bool, error)
 	// ledger adds all entries up.
 	ledger(ctx context.Context) (verdict.Ledger, error)
 	close()

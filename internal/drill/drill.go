@@ -54,7 +54,9 @@ type drill struct {
 	phase Phase
 	fleet *merchant.Fleet
 
-	progressMu sync.Mutex
+	lines       chan Line
+	linesMu     sync.RWMutex
+	linesClosed bool
 }
 
 // Run rehearses. It returns an error only if there is nothing to judge: the options are wrong, or the machine can't
@@ -89,7 +91,13 @@ func (d *drill) run(ctx context.Context) (Result, error) {
 	if err := d.acquirer.Start("127.0.0.1:0"); err != nil {
 		return Result{}, fmt.Errorf("%w: %w", ErrEnvironment, err)
 	}
-	defer d.closeAcquirer()
+	defer d.startShowing()()
+	handedOn := false
+	defer func() {
+		if !handedOn {
+			d.closeAcquirer()
+		}
+	}()
 	stopReports := d.startReports()
 	failure := d.rehearse(ctx)
 	if d.twin == nil && IsEnvironment(failure) {
@@ -104,7 +112,7 @@ func (d *drill) run(ctx context.Context) (Result, error) {
 	stopReports()
 	result := Result{Verdict: d.verdict}
 	if d.o.Keep && ctx.Err() == nil {
-		result.Twin = d.twin
+		result.Twin, handedOn = keptTwin{d.twin, d.closeAcquirer}, true
 	} else if err := d.down(ctx); err != nil {
 		d.fail(ctx, err)
 	}
@@ -114,6 +122,17 @@ func (d *drill) run(ctx context.Context) (Result, error) {
 		d.verdict.Failf("the results could not be written: %v", err)
 	}
 	return result, nil
+}
+
+// keptTwin goes on after the drill, with the acquirer that its payments need.
+type keptTwin struct {
+	Twin
+	closeAcquirer func()
+}
+
+func (t keptTwin) Down(ctx context.Context) error {
+	defer t.closeAcquirer()
+	return t.Twin.Down(ctx)
 }
 
 // fail puts a failure into words. An interruption is named as such, not as the time-out that it looks like.
@@ -203,10 +222,40 @@ func (d *drill) observe(e Event) {
 	d.show(Line{At: e.At.Sub(d.began), Phase: d.currentPhase(), Kind: e.Kind, Site: e.Site, Text: e.Text})
 }
 
+// maxLines is how many lines wait to be shown before some are left out.
+const maxLines = 4096
+
+// show hands a line to the terminal, or leaves it out if that does not keep up: events come from the goroutines that
+// check health and move databases, and a pager that stands still must not slow down what is measured.
 func (d *drill) show(line Line) {
-	d.progressMu.Lock()
-	defer d.progressMu.Unlock()
-	d.o.Progress(line)
+	d.linesMu.RLock()
+	defer d.linesMu.RUnlock()
+	if d.linesClosed {
+		return
+	}
+	select {
+	case d.lines <- line:
+	default:
+	}
+}
+
+// startShowing passes lines on, one at a time, until the returned function is called.
+func (d *drill) startShowing() (stop func()) {
+	d.lines = make(chan Line, maxLines)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for line := range d.lines {
+			d.o.Progress(line)
+		}
+	}()
+	return func() {
+		d.linesMu.Lock()
+		d.linesClosed = true
+		close(d.lines)
+		d.linesMu.Unlock()
+		<-done
+	}
 }
 
 // startReports shows the load now and then until the returned function is called.

@@ -134,7 +134,7 @@ func TestDrillFails(t *testing.T) {
 		"lost and not in the tail":   {func(f *fakeTwin, _ *Options) { f.lag, f.loseTail = 150*time.Millisecond, true }, "not in the exported tail"},
 		"charged twice":              {func(f *fakeTwin, _ *Options) { f.inventRefs = true }, "charged more than once"},
 		"split brain":                {func(f *fakeTwin, _ *Options) { f.accepts = 1 }, "accepted 1 of 11 commits"},
-		"no split-brain attempt":     {func(f *fakeTwin, _ *Options) { f.noAttempts = true }, "fence was not shown to hold"},
+		"no split-brain attempt":     {func(f *fakeTwin, _ *Options) { f.noAttempts = true }, "not shown to hold"},
 		"unbalanced":                 {func(f *fakeTwin, _ *Options) { f.unbalanced = true }, "not shown to be balanced"},
 		"nobody takes over":          {func(f *fakeTwin, o *Options) { f.neverTakesOver, o.Limits.Takeover = true, 500*time.Millisecond }, "phase takeover took longer"},
 		"loss in the switch back":    {func(f *fakeTwin, _ *Options) { f.loseOnSwitch = true }, "the switch back lost"},
@@ -226,8 +226,21 @@ func TestKeptTwinIsTheCallers(t *testing.T) {
 	o.Keep = true
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	result, err := Run(t.Context(), o)
-	if err != nil || result.Twin != Twin(f) || f.downCount() != 0 {
-		t.Errorf("Run = %+v, %v with %d downs; want the twin, still up", result, err, f.downCount())
+	if err != nil || result.Twin == nil || f.downCount() != 0 {
+		t.Fatalf("Run = %+v, %v with %d downs; want the twin, still up", result, err, f.downCount())
+	}
+	charges := f.acquirer + "/v1/charges"
+	res, err := http.Get(charges)
+	if err != nil {
+		t.Fatalf("the kept twin's acquirer: %v", err)
+	}
+	_ = res.Body.Close()
+	if err := result.Twin.Down(t.Context()); err != nil || f.downCount() != 1 {
+		t.Errorf("Down = %v, %d downs", err, f.downCount())
+	}
+	if res, err := http.Get(charges); err == nil {
+		_ = res.Body.Close()
+		t.Error("the acquirer outlives the twin")
 	}
 }
 

@@ -13,12 +13,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"holdfast/internal/drill/acquirer"
 	"holdfast/internal/drill/splitbrain"
 	"holdfast/internal/drill/verdict"
 	"holdfast/internal/reconcile"
@@ -59,8 +61,10 @@ var hosts = map[string]string{"primary": "127.0.0.2", "dr": "127.0.0.3"}
 
 func newFakeTwin(t *testing.T) *fakeTwin {
 	t.Helper()
-	f := &fakeTwin{t: t, tailDir: t.TempDir(), active: "primary", address: hosts["primary"], servers: map[string]*http.Server{},
-		ledgers: map[string]map[string]time.Time{"primary": {}, "dr": {}}}
+	f := &fakeTwin{
+		t: t, tailDir: t.TempDir(), active: "primary", address: hosts["primary"], servers: map[string]*http.Server{},
+		ledgers: map[string]map[string]time.Time{"primary": {}, "dr": {}},
+	}
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +230,8 @@ func (f *fakeTwin) ReturnRegion(_ context.Context, site string) error {
 func writeTail(folder string, lost []string) error {
 	var lines bytes.Buffer
 	for _, id := range lost {
-		fmt.Fprintf(&lines, `{"table":"payd.payments","kind":"missing","key":{"id":%q},"old":{"id":%q}}`+"\n", id, id)
+		fmt.Fprintf(&lines, `{"table":"payd.payments","kind":"missing","key":{"id":%q},"old":{"id":%q,"charge_reference":%q}}`+"\n",
+			id, id, "ch_"+strings.TrimPrefix(id, "pay_"))
 	}
 	sum := sha256.Sum256(lines.Bytes())
 	manifest, err := json.Marshal(reconcile.Summary{Format: 1, Site: "primary", Term: 1, Missing: len(lost), Tables: []reconcile.Table{{
@@ -266,6 +271,7 @@ func (f *fakeTwin) SetProgress(receive func(Event)) {
 	defer f.mu.Unlock()
 	f.progress = receive
 }
+
 func (f *fakeTwin) TailFolders() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -335,6 +341,18 @@ func (b fakeBooks) keptByKey(_ context.Context, keys [][2]string) (map[[2]string
 	for _, key := range keys {
 		if _, ok := b.f.ledgers[b.site]["pay_"+key[1]]; ok {
 			found[key] = true
+		}
+	}
+	return found, nil
+}
+
+func (b fakeBooks) booked(_ context.Context, charges []acquirer.Charge) (map[string]bool, error) {
+	b.f.mu.Lock()
+	defer b.f.mu.Unlock()
+	found := map[string]bool{}
+	for _, c := range charges {
+		if _, ok := b.f.ledgers[b.site]["pay_"+strings.TrimPrefix(c.Reference, "ch_")]; ok {
+			found[c.Reference] = true
 		}
 	}
 	return found, nil

@@ -164,8 +164,11 @@ func (p Pace) withDefaults() Pace {
 		field  *time.Duration
 		unless time.Duration
 	}{
-		{&p.WarmUp, 3 * time.Second}, {&p.WarmUpSpread, 4 * time.Second}, {&p.RunOn, 5 * time.Second},
-		{&p.Settle, 3 * time.Second}, {&p.Report, 2 * time.Second},
+		{&p.WarmUp, 3 * time.Second},
+		{&p.WarmUpSpread, 4 * time.Second},
+		{&p.RunOn, 5 * time.Second},
+		{&p.Settle, 3 * time.Second},
+		{&p.Report, 2 * time.Second},
 	} {
 		if *pace.field <= 0 {
 			*pace.field = pace.unless

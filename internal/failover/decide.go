@@ -37,6 +37,9 @@ func Renew(o Observation) (next term.Record, ok bool) {
 	}
 	next = following(r)
 	next.Renewal++
+	if o.Database.Reachable && o.Database.LeaseTerm == r.Term {
+		next.CoveredUntil = o.Database.ValidUntil
+	}
 	return next, true
 }
 
@@ -86,6 +89,8 @@ func decideUnserved(o Observation) Decision {
 			return release(o, "the database is unreachable: "+o.Database.Err)
 		}
 		return wait("the database is unreachable: " + o.Database.Err)
+	case o.For.Unserved >= o.Settings.HandoffTimeout && peerWaits(o):
+		return release(o, "the term could not be brought into service in time")
 	case o.Cluster.Moving:
 		return wait("the global database is changing its writer")
 	case o.Database.HasTerm(t):
@@ -95,10 +100,21 @@ func decideUnserved(o Observation) Decision {
 	case o.Database.Writer && o.Cluster.Writer == o.Site:
 		return Decision{Step: RecordTerm, Reason: "the database is the writer"}
 	case o.Database.Writer:
-		return wait("the database takes writes but its cluster is not the global writer: waiting for the control plane")
+		return Decision{Step: Wait, Reason: "the database takes writes but its cluster is not the global writer", Refusals: []Refusal{{
+			Gate: gateMembership, Current: "the global writer is " + o.Cluster.Writer, Wanted: o.Site,
+			Remedy: "wait until the control plane has rebuilt this cluster, or detach it from the global cluster if " + o.Peer + " will not come back",
+		}}}
+	case o.Cluster.Writer == o.Site:
+		return wait("the own cluster is the writer, but its writer instance does not answer")
 	default:
 		return promote(o)
 	}
+}
+
+// peerWaits: the other site is there, and would have to be asked before the term is held on to any longer.
+func peerWaits(o Observation) bool {
+	wanted := o.Store.Record.Wanted
+	return peerFresh(o) || wanted != nil && wanted.Site == o.Peer
 }
 
 // decideRecorded: the term is in the lineage, so from here on a database that is not the writer was moved by somebody.
@@ -117,10 +133,11 @@ func decideRecorded(o Observation) Decision {
 	return Decision{Step: Serve, Record: &next, Reason: "the database takes writes under the term"}
 }
 
-// MovedAway reports whether the database's lineage has the held term while the control plane names the other site's
-// cluster as the writer (P16).
+// MovedAway reports whether the control plane names the other site's cluster as the writer of a term that this site has
+// served, or at least recorded in its database (P16). Before that, "not the writer" means nothing.
 func MovedAway(o Observation) bool {
-	return o.Store.Record.Holder == o.Site && o.Database.Reachable && o.Database.HasTerm(o.Store.Record.Term) &&
+	r := o.Store.Record
+	return r.Holder == o.Site && o.Database.Reachable && (r.ServedTerm == r.Term || o.Database.HasTerm(r.Term)) &&
 		o.Cluster.Known && !o.Cluster.Moving && o.Cluster.Writer == o.Peer
 }
 
@@ -152,7 +169,7 @@ func decideServing(o Observation) Decision {
 	r := o.Store.Record
 	handingOver := r.Wanted != nil && r.Wanted.Site == o.Peer
 	switch {
-	case MovedAway(o) && !(handingOver && drained(o)):
+	case MovedAway(o) && !(handingOver && handedOver(o)):
 		return decideMovedAway(o)
 	case handingOver:
 		return decideHandover(o)
@@ -180,7 +197,7 @@ func decideUnhealthy(o Observation, cause string, move func(Observation, string)
 	if r := o.Store.Record; r.TakeoverBudget <= 0 {
 		refusals = append(refusals, Refusal{
 			Gate: "budget", Current: "0 hand-overs for health left", Wanted: "at least 1",
-			Remedy: "an operator moves the site with 'holdfast switchover --to " + o.Peer + "', which also says that the budget may be refilled",
+			Remedy: "move the site with 'holdfast switchover --to " + o.Peer + "', which refills the budget",
 		})
 	}
 	if since := o.WallClock.Sub(o.Store.Record.MovedAt); since < o.Settings.CoolDown {
@@ -215,15 +232,16 @@ func decideHandover(o Observation) Decision {
 	case sealed(o) && o.For.Handoff >= o.Settings.HandoffTimeout:
 		return takeBack(o, "the hand-over to "+o.Peer+" did not complete in time")
 	case !o.Database.Reachable:
-		if o.For.DatabaseDown >= o.Settings.DatabaseThreshold {
-			return decideUnhealthy(o, "the database is unreachable: "+o.Database.Err, releaseForHealth)
+		// Somebody has asked for the move, so neither budget nor cool-down is asked again.
+		if o.For.DatabaseDown >= o.Settings.DatabaseThreshold && peerFresh(o) {
+			return release(o, "the database is unreachable, and "+o.Peer+" is wanted: "+o.Database.Err)
 		}
 		return wait("the database is unreachable: " + o.Database.Err)
 	case !o.Trust.Holds(r.Term, o.Now):
 		return wait("waiting for the own renewal before the hand-over goes on")
 	case o.Cluster.Moving || !o.Cluster.Known:
 		return wait("waiting for the global database's control plane")
-	case o.Cluster.Writer == o.Peer: // drained: decideServing has sent every other case away
+	case o.Cluster.Writer == o.Peer: // and handed over: decideServing has sent every other case away
 		next := following(r)
 		next.State, next.GrantedTo = term.Granted, o.Peer
 		return Decision{Step: Grant, Record: &next, Reason: "sealed, drained, and the writer has moved"}
@@ -274,12 +292,9 @@ func decideReleasing(o Observation) Decision {
 func decideStandby(o Observation) Decision {
 	r := o.Store.Record
 	switch {
-	case r.State == term.Granted && r.GrantedTo == o.Site:
-		if !o.Database.Reachable || !o.Database.HasTerm(r.ServedTerm) {
-			return wait("the term is granted, but the own database does not show the term served last")
-		}
+	case r.State == term.Granted && r.GrantedTo == o.Site && drained(o) && o.Database.HasTerm(r.ServedTerm):
 		return acquire(o, "the term was granted")
-	case hasTail(o):
+	case hasTail(o) && !(o.Watch.Expired(r) && len(gates(o)) == 0):
 		return Decision{Step: ExportTail, Reason: "the own old volume may hold commits that " + o.Peer + " has not"}
 	case o.Watch.Expired(r):
 		return decideExpired(o)
@@ -309,6 +324,12 @@ func hasTail(o Observation) bool {
 	r := o.Store.Record
 	return !o.TailExported && r.ServedTerm == r.Term && o.Database.Reachable && o.Database.Writer &&
 		!o.Database.HasTerm(r.Term) && o.Cluster.Known && o.Cluster.Writer == o.Peer
+}
+
+// handedOver: nothing can be committed here under the term, and the other site has shown that it has everything that
+// was. A writer that somebody moved in the middle of a hand-over may lack the end of it.
+func handedOver(o Observation) bool {
+	return drained(o) && o.PeerBeacon.DrainedTerm >= o.Store.Record.Term
 }
 
 func sealed(o Observation) bool {

@@ -12,13 +12,16 @@ import (
 
 const lease, margin = 20 * time.Second, 2500 * time.Millisecond
 
+// covered is how far the holder's lease reaches.
+var covered = time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
+
 // now is the observing warden's boot clock in every case.
 var now = term.Instant(time.Hour)
 
 func record() term.Record {
 	return term.Record{
 		Deployment: "d", Version: 40, Term: 7, Holder: "primary", Renewal: 30, Nonce: "n",
-		LeaseMS: lease.Milliseconds(), MarginMS: margin.Milliseconds(), State: term.Held, ServedTerm: 7, TakeoverBudget: 3,
+		LeaseMS: lease.Milliseconds(), MarginMS: margin.Milliseconds(), State: term.Held, ServedTerm: 7, CoveredUntil: covered, TakeoverBudget: 3,
 	}
 }
 
@@ -35,7 +38,7 @@ func serving() failover.Observation {
 	return failover.Observation{
 		Now: now, WallClock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Site: "primary", Peer: "dr", Warden: "primary/1",
 		Settings: settings(), Store: failover.StoreView{Readable: true, Record: r}, Trust: term.Trust{Term: 7, Until: now.Add(time.Second)},
-		Database:   failover.DatabaseView{Reachable: true, Writer: true, Terms: []term.Number{1, 7}, LeaseTerm: 7, Renewal: 30, LeaseValid: true},
+		Database:   failover.DatabaseView{Reachable: true, Writer: true, Terms: []term.Number{1, 7}, LeaseTerm: 7, Renewal: 30, ValidUntil: covered, LeaseValid: true},
 		Cluster:    failover.ClusterView{Known: true, Writer: "primary", Member: true},
 		App:        failover.AppView{Known: true, HealthyTargets: 2, RunningTasks: 2},
 		PeerBeacon: term.Beacon{Site: "dr", Ready: true, LineageTerm: 7}, PeerBeaconSeen: true, PeerBeaconAge: time.Second,
@@ -106,8 +109,16 @@ func expiryCases() []decision {
 			o.Database.Terms = []term.Number{1}
 		}, failover.Wait, "gate is shut"},
 		{"expiry, lag too large", standby(), func(o *failover.Observation) {
+			o.Store.Record.CoveredUntil = covered.Add(5 * time.Minute)
 			o.Watch = expired(o.Store.Record)
-			o.Store.Record.Renewal, o.Database.Renewal = 1000, 30
+		}, failover.Wait, "gate is shut"},
+		{"expiry in the middle of a hand-over, everything is here", standby(), func(o *failover.Observation) {
+			o.Store.Record.CoveredUntil = covered.Add(time.Hour)
+			o.Database.SealedTerm, o.Database.DrainedTerm = 7, 7
+			o.Watch = expired(o.Store.Record)
+		}, failover.Acquire, "stood still"},
+		{"expiry, nothing was reported", standby(), func(o *failover.Observation) {
+			o.Store.Record.CoveredUntil = time.Time{}
 			o.Watch = expired(o.Store.Record)
 		}, failover.Wait, "gate is shut"},
 		{"expiry, lag unknown", standby(), func(o *failover.Observation) { o.Watch = expired(o.Store.Record); o.Database.LeaseTerm = 6 }, failover.Wait, "gate is shut"},
@@ -121,7 +132,16 @@ func expiryCases() []decision {
 			o.Settings.Mode = failover.Approval
 			o.OwnBeacon.Approval = &term.Approval{Term: 6, Expires: o.WallClock.Add(time.Minute), AllowDataLoss: true}
 		}, failover.Wait, "gate is shut"},
-		{"granted", standby(), func(o *failover.Observation) { o.Store.Record.State, o.Store.Record.GrantedTo = term.Granted, "dr" }, failover.Acquire, "granted"},
+		{"granted", standby(), func(o *failover.Observation) {
+			o.Store.Record.State, o.Store.Record.GrantedTo, o.Database.DrainedTerm = term.Granted, "dr", 7
+		}, failover.Acquire, "granted"},
+		{"granted, but the end of the term is not here", standby(), func(o *failover.Observation) {
+			o.Store.Record.State, o.Store.Record.GrantedTo = term.Granted, "dr"
+		}, failover.Wait, "standby"},
+		{"granted, and the holder died before the end of the term was here", standby(), func(o *failover.Observation) {
+			o.Store.Record.State, o.Store.Record.GrantedTo = term.Granted, "dr"
+			o.Watch = expired(o.Store.Record)
+		}, failover.Acquire, "stood still"},
 		{"writer moved here by hand", standby(), func(o *failover.Observation) { o.Database.Writer = true; o.Cluster.Writer = "dr" }, failover.Want, "by hand"},
 		{"a stale copy promoted by hand leaves nobody eligible", standby(), func(o *failover.Observation) {
 			o.Database.Writer, o.Cluster.Writer, o.Database.Terms = true, "dr", []term.Number{1}
@@ -140,6 +160,15 @@ func unservedCases() []decision {
 		{"acquired, other site alive", unserved(), func(o *failover.Observation) {
 			o.PeerBeaconSeen, o.PeerBeaconAge = true, time.Second
 		}, failover.Promote, "hand its writer over"},
+		{"acquired, not to be served, and the other site is there", unserved(), func(o *failover.Observation) {
+			o.PeerBeaconSeen, o.PeerBeaconAge, o.For.Unserved = true, time.Second, 5*time.Minute
+		}, failover.Release, "in time"},
+		{"acquired, an old volume that the control plane does not count", unserved(), func(o *failover.Observation) {
+			o.Database.Writer = true
+		}, failover.Wait, "not the global writer"},
+		{"acquired, own writer instance down", unserved(), func(o *failover.Observation) {
+			o.Cluster.Writer = "dr"
+		}, failover.Wait, "does not answer"},
 		{"acquired, writer moving", unserved(), func(o *failover.Observation) { o.Cluster.Moving = true }, failover.Wait, "changing its writer"},
 		{"acquired, writer", unserved(), func(o *failover.Observation) { o.Database.Writer = true; o.Cluster.Writer = "dr" }, failover.RecordTerm, "writer"},
 		{"recorded, no lease yet", unserved(), func(o *failover.Observation) {
@@ -186,7 +215,15 @@ func switchoverCases() []decision {
 		}, failover.MoveWriter, "replayed"},
 		{"switchover: grant only after seal and drain", wanted(serving()), func(o *failover.Observation) {
 			o.Database.Writer, o.Cluster.Writer, o.Database.SealedTerm, o.Database.DrainedTerm = false, "dr", 7, 7
+			o.PeerBeacon.DrainedTerm = 7
 		}, failover.Grant, "writer has moved"},
+		{"switchover: writer moved by hand before the target had everything is no grant", wanted(serving()), func(o *failover.Observation) {
+			o.Database.Writer, o.Cluster.Writer, o.Database.SealedTerm, o.Database.DrainedTerm = false, "dr", 7, 7
+			o.For.WriterMoved = lease
+		}, failover.Release, "by hand"},
+		{"switchover: database dead, budget spent", wanted(serving()), func(o *failover.Observation) {
+			o.Database, o.For.DatabaseDown, o.Store.Record.TakeoverBudget = failover.DatabaseView{}, time.Minute, 0
+		}, failover.Release, "is wanted"},
 		{"switchover: writer moved without a drain is no grant", wanted(serving()), func(o *failover.Observation) {
 			o.Database.Writer, o.Cluster.Writer, o.Database.SealedTerm, o.For.WriterMoved = false, "dr", 7, lease
 		}, failover.Release, "by hand"},
@@ -207,6 +244,12 @@ func releasedCases() []decision {
 			o.Store.Record.Term, o.Store.Record.ServedTerm = 8, 8
 			o.Database.Writer = true
 		}, failover.ExportTail, "old volume"},
+		{"old volume, other site lost too, and an operator accepts the loss", standby(), func(o *failover.Observation) {
+			o.Store.Record.Term, o.Store.Record.ServedTerm = 8, 8
+			o.Database.Writer = true
+			o.Watch = expired(o.Store.Record)
+			o.OwnBeacon.Approval = &term.Approval{Term: 8, Expires: o.WallClock.Add(time.Minute), AllowDataLoss: true}
+		}, failover.Acquire, "stood still"},
 		{"old volume, tail exported", standby(), func(o *failover.Observation) {
 			o.Store.Record.Term, o.Store.Record.ServedTerm = 8, 8
 			o.Database.Writer, o.TailExported = true, true
@@ -300,6 +343,7 @@ func TestJudge(t *testing.T) {
 		{"lease over", func(o *failover.Observation) { o.Database.LeaseValid = false }, false, true},
 		{"sealed", func(o *failover.Observation) { o.Database.SealedTerm = 7 }, false, true},
 		{"application dead", func(o *failover.Observation) { o.App.HealthyTargets = 0 }, false, true},
+		{"application's control plane silent", func(o *failover.Observation) { o.App = failover.AppView{} }, true, true},
 		{"standby", func(o *failover.Observation) { o.Store.Record.Holder = "dr" }, false, true},
 		{"store unreadable, trust holds", func(o *failover.Observation) { o.Store.Readable = false }, true, true},
 	}

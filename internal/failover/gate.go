@@ -16,6 +16,7 @@ const (
 	gateLag        = "lag"
 	gatePeerSilent = "peer beacon"
 	gatePeerReady  = "peer readiness"
+	gateMembership = "membership"
 )
 
 // gates lists what keeps the site from taking an expired term (P11, P17). An operator's approval with AllowDataLoss
@@ -62,17 +63,22 @@ func dataGates(o Observation) []Refusal {
 	return nil
 }
 
-// Lag bounds from above how much committed time the own database lacks. Every extension of the write lease replicates
-// with the renewal counter it was made for, so the distance between the record's counter and the replicated one,
-// times the renewal period, is an upper bound that needs no synchronised clocks, survives a warden's restart and works
-// on any PostgreSQL. Two wardens renew, so it may say up to twice the truth: it errs towards refusing.
+// Lag bounds from above how much committed time the own database lacks. Commits pass only under a lease, leases are rows
+// that replicate, and the holder reports with every renewal up to when its lease reaches: so the distance between the
+// report and the replicated row, both on the holder's database clock, plus one lease that it had no time to report, is an
+// upper bound. It needs no synchronised clocks, survives a warden's restart, and stands still while nothing can be
+// committed. A database that contains the drain of the term served last lacks nothing (P9).
 func Lag(o Observation) (lag time.Duration, known bool) {
 	r := o.Store.Record
-	if !o.Database.Reachable || o.Database.LeaseTerm < r.ServedTerm {
+	switch {
+	case !o.Database.Reachable || o.Database.LeaseTerm < r.ServedTerm:
+		return 0, false
+	case o.Database.DrainedTerm >= r.ServedTerm:
+		return 0, true
+	case r.CoveredUntil.IsZero():
 		return 0, false
 	}
-	behind := max(0, r.Renewal-o.Database.Renewal)
-	return time.Duration(behind) * r.RenewEvery(), true
+	return max(0, r.CoveredUntil.Sub(o.Database.ValidUntil)) + r.Lease(), true
 }
 
 // currentApproval returns the own site's approval if it names the record's term and has not expired.

@@ -36,7 +36,7 @@ func Judge(o Observation) Health {
 		h.Reason = "the database is sealed for a hand-over"
 	case !o.Database.LeaseValid:
 		h.Reason = "the database's write lease is over"
-	case !o.App.Known || o.App.HealthyTargets == 0:
+	case o.App.Known && o.App.HealthyTargets == 0: // a control plane that does not answer says nothing about the application
 		h.Reason = "the application has no healthy target"
 	default:
 		h.Serving = true

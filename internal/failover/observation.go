@@ -98,6 +98,8 @@ type DatabaseView struct {
 	// LeaseTerm, SealedTerm, DrainedTerm and Renewal are the columns of holdfast.write_lease.
 	LeaseTerm, SealedTerm, DrainedTerm term.Number
 	Renewal                            int64
+	// ValidUntil is the row's deadline, on the clock of the database that the lease was given to.
+	ValidUntil time.Time
 	// LeaseValid says that the row is this server's own and not yet past: commits pass now.
 	LeaseValid bool
 	// Position is the database's LSN, for people.

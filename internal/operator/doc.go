@@ -208,7 +208,7 @@ func (o *Operator) site(name string) (Site, error) {
 func lag(r term.Record, b term.Beacon) (time.Duration, bool) {
 	return failover.Lag(failover.Observation{
 		Store:    failover.StoreView{Readable: true, Record: r},
-		Database: failover.DatabaseView{Reachable: true, LeaseTerm: b.LineageTerm, Renewal: b.ReplayedRenewal},
+		Database: failover.DatabaseView{Reachable: true, LeaseTerm: b.LineageTerm, DrainedTerm: b.DrainedTerm, ValidUntil: b.CoveredUntil},
 	})
 }
 

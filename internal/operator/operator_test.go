@@ -204,12 +204,16 @@ func TestSwitchoverWaitsUntilTheTargetServes(t *testing.T) {
 		return termtest.Fault{}
 	})
 	play(t, m,
-		move{func(r term.Record) bool { return wanted(r) && r.Wanted.By == "me" && r.Wanted.Reason == "test" },
-			func(r *term.Record) { r.State, r.GrantedTo = term.Granted, "dr" }},
-		move{func(term.Record) bool { return true },
+		move{
+			func(r term.Record) bool { return wanted(r) && r.Wanted.By == "me" && r.Wanted.Reason == "test" },
+			func(r *term.Record) { r.State, r.GrantedTo = term.Granted, "dr" },
+		},
+		move{
+			func(term.Record) bool { return true },
 			func(r *term.Record) {
 				r.Term, r.Holder, r.State, r.GrantedTo, r.Wanted = r.Term+1, "dr", term.Held, "", nil
-			}},
+			},
+		},
 		move{func(term.Record) bool { return true }, func(r *term.Record) { r.ServedTerm = r.Term }})
 	var said []string
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

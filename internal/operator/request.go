@@ -55,6 +55,7 @@ func (o *Operator) Switchover(ctx context.Context, q Request) (Moved, error) {
 			return false, fmt.Errorf("%w: %s has already asked for site %q", ErrRefused, r.Wanted.By, r.Wanted.Site)
 		}
 		r.Wanted = &term.Wanted{Site: q.To, By: q.By, Reason: q.Reason, At: at}
+		r.TakeoverBudget = max(r.TakeoverBudget, DefaultTakeoverBudget) // somebody is looking: health may move the site again (P19)
 		return true, nil
 	})
 	if err != nil {

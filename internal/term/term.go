@@ -50,6 +50,9 @@ type Record struct {
 	Wanted    *Wanted `json:"wanted,omitempty" dynamodbav:"wanted,omitempty"`
 	// ServedTerm is the last term under which a site took writes.
 	ServedTerm Number `json:"served_term" dynamodbav:"served_term"`
+	// CoveredUntil is the latest write lease that the holder is known to have had, on its database's clock. Against the
+	// lease row that has replicated it bounds what a copy lacks. It moves with renewals.
+	CoveredUntil time.Time `json:"covered_until" dynamodbav:"covered_until"`
 	// MovedAt is the wall-clock time of the last change of holder, for people and for cool-downs only.
 	MovedAt time.Time `json:"moved_at" dynamodbav:"moved_at"`
 	// TakeoverBudget is how many hand-overs for health may still happen without an approval (P19).
@@ -78,8 +81,8 @@ type Beacon struct {
 	// site's database contains: "everything that the old holder committed is here".
 	LineageTerm Number `json:"lineage_term" dynamodbav:"lineage_term"`
 	DrainedTerm Number `json:"drained_term" dynamodbav:"drained_term"`
-	// ReplayedRenewal is the renewal counter found in the replicated lease row.
-	ReplayedRenewal int64 `json:"replayed_renewal" dynamodbav:"replayed_renewal"`
+	// CoveredUntil is valid_until of the lease row in the site's database.
+	CoveredUntil time.Time `json:"covered_until" dynamodbav:"covered_until"`
 	// ReplayedPosition is the database's own position (an LSN), for people.
 	ReplayedPosition string `json:"replayed_position,omitempty" dynamodbav:"replayed_position,omitempty"`
 	// ObservedWriter is the site whose cluster the site's control plane calls the global writer, empty if unknown.

@@ -168,6 +168,9 @@ func (w *Warden) exportTail(ctx context.Context) outcome {
 	if w.tailExported(o.Database) {
 		return outcome{effective: true, detail: "already exported"}
 	}
+	// The survivor is in another region: if it falls silent, the site must be able to do something else.
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.Settings.HandoffTimeout)
+	defer cancel()
 	summary, err := w.tail.Export(ctx)
 	if err != nil {
 		return outcome{err: err}

@@ -56,8 +56,10 @@ func (j *journal) observed(o failover.Observation, d failover.Decision) {
 		args = append(args, "wanted", r.Wanted.Site, "wanted_by", r.Wanted.By, "wanted_reason", r.Wanted.Reason)
 	}
 	for _, e := range []struct{ name, text string }{
-		{"store_error", o.Store.Err}, {"database_error", o.Database.Err},
-		{"cluster_error", o.Cluster.Err}, {"app_error", o.App.Err},
+		{"store_error", o.Store.Err},
+		{"database_error", o.Database.Err},
+		{"cluster_error", o.Cluster.Err},
+		{"app_error", o.App.Err},
 	} {
 		if e.text != "" {
 			args = append(args, e.name, e.text)

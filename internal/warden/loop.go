@@ -25,6 +25,7 @@ type outcome struct {
 func (w *Warden) runLoop(ctx context.Context) {
 	done := make(chan outcome, 1)
 	busy := false
+	var last attempt
 	for {
 		began := w.boot()
 		o := w.observe(ctx)
@@ -36,8 +37,8 @@ func (w *Warden) runLoop(ctx context.Context) {
 			d := w.decide(o)
 			w.remember(d)
 			w.journal.observed(o, d)
-			if d.Step != failover.Wait {
-				busy = true
+			if d.Step != failover.Wait && last.mayFollow(d.Step, w.boot(), w.renewEvery()) {
+				busy, last = true, attempt{step: d.Step, began: w.boot()}
 				w.begin(ctx, o, d, done)
 			}
 		}
@@ -50,6 +51,22 @@ func (w *Warden) runLoop(ctx context.Context) {
 	if busy {
 		<-done // its context has ended, so it ends
 	}
+}
+
+// attempt is the step that was begun last.
+type attempt struct {
+	step  failover.Step
+	began term.Instant
+}
+
+// mayFollow says whether a step may be begun now. Those that ask much of others are not asked again within a renewal
+// period: a control plane that refuses is not helped by being asked four times as often.
+func (a attempt) mayFollow(step failover.Step, now term.Instant, period time.Duration) bool {
+	switch step {
+	case failover.Promote, failover.MoveWriter, failover.ExportTail:
+		return a.step != step || now.Sub(a.began) >= period
+	}
+	return true
 }
 
 // pause waits until the next observation is due: after d, or soon after a step took effect.

@@ -50,22 +50,38 @@ type gauge struct {
 
 func gauges() []gauge {
 	return []gauge{
-		{"term", "The term in the record, as seen last.",
-			func(o failover.Observation) float64 { return float64(o.Store.Record.Term) }},
-		{"holder", "1 if this site holds the term.",
-			func(o failover.Observation) float64 { return number(o.Store.Record.Holder == o.Site) }},
-		{"trust_seconds", "Time left in this warden's trust.",
-			func(o failover.Observation) float64 { return trustLeft(o).Seconds() }},
-		{"store_readable", "1 if the newest read of the term store succeeded.",
-			func(o failover.Observation) float64 { return number(o.Store.Readable) }},
-		{"record_missing", "1 if the term store says that there is no record.",
-			func(o failover.Observation) float64 { return number(o.Store.Missing) }},
-		{"database_writer", "1 if the site's database takes writes.",
-			func(o failover.Observation) float64 { return number(o.Database.Reachable && o.Database.Writer) }},
-		{"serving", "1 if /healthz answers 200.",
-			func(o failover.Observation) float64 { return number(failover.Judge(o).Serving) }},
-		{"ready", "1 if the site serves or could take over now.",
-			func(o failover.Observation) float64 { ready, _ := failover.Readiness(o); return number(ready) }},
+		{
+			"term", "The term in the record, as seen last.",
+			func(o failover.Observation) float64 { return float64(o.Store.Record.Term) },
+		},
+		{
+			"holder", "1 if this site holds the term.",
+			func(o failover.Observation) float64 { return number(o.Store.Record.Holder == o.Site) },
+		},
+		{
+			"trust_seconds", "Time left in this warden's trust.",
+			func(o failover.Observation) float64 { return trustLeft(o).Seconds() },
+		},
+		{
+			"store_readable", "1 if the newest read of the term store succeeded.",
+			func(o failover.Observation) float64 { return number(o.Store.Readable) },
+		},
+		{
+			"record_missing", "1 if the term store says that there is no record.",
+			func(o failover.Observation) float64 { return number(o.Store.Missing) },
+		},
+		{
+			"database_writer", "1 if the site's database takes writes.",
+			func(o failover.Observation) float64 { return number(o.Database.Reachable && o.Database.Writer) },
+		},
+		{
+			"serving", "1 if /healthz answers 200.",
+			func(o failover.Observation) float64 { return number(failover.Judge(o).Serving) },
+		},
+		{
+			"ready", "1 if the site serves or could take over now.",
+			func(o failover.Observation) float64 { ready, _ := failover.Readiness(o); return number(ready) },
+		},
 		{"peer_beacon_age_seconds", "Age of the other site's beacon, -1 if it was never seen to move.", peerAge},
 	}
 }

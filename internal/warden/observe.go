@@ -88,7 +88,7 @@ func (w *Warden) databaseView(ctx context.Context) failover.DatabaseView {
 func databaseView(s fence.State) failover.DatabaseView {
 	return failover.DatabaseView{
 		Reachable: true, Writer: !s.InRecovery, Terms: s.Terms, LeaseTerm: s.Lease.Term, SealedTerm: s.Lease.SealedTerm,
-		DrainedTerm: s.Lease.DrainedTerm, Renewal: s.Lease.Renewal, LeaseValid: s.LeaseValid(), Position: s.Position,
+		DrainedTerm: s.Lease.DrainedTerm, Renewal: s.Lease.Renewal, ValidUntil: s.Lease.ValidUntil, LeaseValid: s.LeaseValid(), Position: s.Position,
 	}
 }
 

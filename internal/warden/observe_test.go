@@ -41,6 +41,9 @@ func TestSiblingTakesOverDuringAnObservation(t *testing.T) {
 		r.ServedTerm, r.Wanted = 1, &term.Wanted{Site: "dr", By: "test", At: time.Unix(1, 0)}
 	})
 	w.renew(t.Context())
+	if err := replica.PutBeacon(t.Context(), term.Beacon{Deployment: "test", Site: "dr", Sequence: 1, DrainedTerm: 1}); err != nil {
+		t.Fatal(err)
+	}
 	p := w.cluster.(*plane)
 	// After this warden has sampled the database as the writer, its sibling seals, drains and moves the writer.
 	p.asked = func() {

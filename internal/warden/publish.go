@@ -41,7 +41,7 @@ func (w *Warden) beacon(sequence *int64) term.Beacon {
 		Deployment: w.cfg.Deployment, Site: w.cfg.Site, Sequence: *sequence, Warden: w.cfg.Warden,
 		Ready: ready, NotReadyBecause: because,
 		LineageTerm: o.Database.HighestTerm(), DrainedTerm: o.Database.DrainedTerm,
-		ReplayedRenewal: o.Database.Renewal, ReplayedPosition: o.Database.Position,
+		CoveredUntil: o.Database.ValidUntil, ReplayedPosition: o.Database.Position,
 		ObservedWriter: o.Cluster.Writer, RunningTasks: o.App.RunningTasks, HealthyTargets: o.App.HealthyTargets,
 		Approval: o.OwnBeacon.Approval, At: o.WallClock,
 	}

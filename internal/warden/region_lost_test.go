@@ -17,7 +17,7 @@ import (
 // served is the record of a deployment whose primary site has served term 1 and fallen silent.
 func served(renewal int64) term.Record {
 	r := firstRecord()
-	r.ServedTerm, r.Renewal = 1, renewal
+	r.ServedTerm, r.Renewal, r.CoveredUntil = 1, renewal, time.Now().Add(time.Hour)
 	return r
 }
 

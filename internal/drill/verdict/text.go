@@ -18,7 +18,7 @@ func (v *Verdict) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "  FAILED       %s\n", failure)
 	}
 	fmt.Fprintf(&b, "  RTO          %-8s (objective %.4g s)\n", seconds(v.RTOSeconds), v.Objectives.RTOSeconds)
-	fmt.Fprintf(&b, "  RPO          %-8s (objective %.4g s)\n", seconds(v.RPOSeconds), v.Objectives.RPOSeconds)
+	fmt.Fprintf(&b, "  RPO          %-8s (objective %.4g s; %.3g s of load before the kill)\n", seconds(v.RPOSeconds), v.Objectives.RPOSeconds, v.LoadBeforeFaultSeconds)
 	p := v.Payments
 	fmt.Fprintf(&b, "  payments     %d attempted, %d acknowledged: %d kept, %d lost\n", p.Attempted, p.Acknowledged, p.Kept, p.Lost)
 	fmt.Fprintf(&b, "               %d unknown (%d of them in the ledger), %d declined, %d refused, %d charged twice\n",

@@ -13,6 +13,9 @@ const (
 	Fail = "fail"
 )
 
+// writeFence is the SQLSTATE of a commit that the fence refuses.
+const writeFence = "HF001"
+
 // Verdict is what a drill found. Its JSON is a contract: fields are added, never renamed or removed. Times called
 // "at_seconds" run from the moment the drill began; seconds are real ones, never multiplied by the speed.
 type Verdict struct {
@@ -29,6 +32,8 @@ type Verdict struct {
 	// RPOSeconds is the age, at the end of the kill, of the oldest acknowledged payment that the surviving ledger lacks;
 	// 0 if it lacks none, null if it could not be asked.
 	RPOSeconds *float64 `json:"rpo_seconds"`
+	// LoadBeforeFaultSeconds is how long payments were acknowledged before the kill. An RPO can't be measured as longer.
+	LoadBeforeFaultSeconds float64 `json:"load_before_fault_seconds"`
 	// FaultAtSeconds is when the kill began; null if the drill did not get that far.
 	FaultAtSeconds *float64      `json:"fault_at_seconds"`
 	Phases         []Phase       `json:"phases"`
@@ -89,8 +94,10 @@ type Payments struct {
 	Shed int `json:"shed"`
 	// ChargedTwice are orders with more than one charge in the acquirer's own record.
 	ChargedTwice int `json:"charged_twice"`
-	// AcknowledgedNotCharged are acknowledged payments whose order the acquirer has never heard of.
+	// AcknowledgedNotCharged are acknowledged payments whose order the acquirer has not charged over that amount.
 	AcknowledgedNotCharged int `json:"acknowledged_not_charged"`
+	// ChargedNotBooked are charges that moved money and are neither in the surviving ledger nor in the exported tail.
+	ChargedNotBooked int `json:"charged_not_booked"`
 	// Attempts counts HTTP requests, retries included.
 	Attempts int `json:"http_attempts"`
 }
@@ -187,8 +194,8 @@ func (v *Verdict) Judge() {
 		v.Failf("the ledger is not shown to be balanced: %d entries, debits minus credits %v, %d payments out of balance",
 			v.Ledger.Entries, v.Ledger.Sums, v.Ledger.UnbalancedPayments)
 	}
-	if v.SplitBrain.Attempts == 0 && !stopped {
-		v.Failf("no attempt to commit on the old site's database was answered, so the fence was not shown to hold")
+	if v.SplitBrain.RefusedBy[writeFence] == 0 && !stopped {
+		v.Failf("the write fence refused none of %d attempts to commit on the old site's database, so it was not shown to hold", v.SplitBrain.Attempts)
 	}
 	if v.SplitBrain.Accepted > 0 {
 		v.Failf("split brain: the old site's database accepted %d of %d commits after the takeover", v.SplitBrain.Accepted, v.SplitBrain.Attempts)
@@ -237,6 +244,9 @@ func (v *Verdict) judgePayments(stopped bool) {
 	}
 	if p.AcknowledgedNotCharged > 0 {
 		v.Failf("%d acknowledged payments were never charged at the acquirer", p.AcknowledgedNotCharged)
+	}
+	if p.ChargedNotBooked > 0 {
+		v.Failf("%d charges at the acquirer are neither in the surviving ledger nor in the exported tail", p.ChargedNotBooked)
 	}
 	missing := 0
 	for _, lost := range v.Lost {

@@ -225,7 +225,7 @@ func (d *warden) sampleDatabase(fn func()) {
 		r := db.volume.row
 		view = failover.DatabaseView{
 			Reachable: true, Writer: db.writer, Terms: slices.Clone(db.volume.terms), LeaseTerm: r.term,
-			SealedTerm: r.sealed, DrainedTerm: r.drained, Renewal: r.renewal, LeaseValid: db.writer && db.valid(r),
+			SealedTerm: r.sealed, DrainedTerm: r.drained, Renewal: r.renewal, ValidUntil: time.Unix(0, int64(r.validUntil)), LeaseValid: db.writer && db.valid(r),
 		}
 		return true
 	}, func(ok bool) {

@@ -249,7 +249,7 @@ func beacons(t *testing.T, one, other term.Store) {
 	for i, site := range Sites {
 		b := term.Beacon{
 			Deployment: Deployment, Site: site, Sequence: int64(41 + i), Warden: site + "/1", Ready: i == 0, NotReadyBecause: "because " + site,
-			LineageTerm: 6, DrainedTerm: 5, ReplayedRenewal: 99, ReplayedPosition: "0/3000148", ObservedWriter: Sites[0],
+			LineageTerm: 6, DrainedTerm: 5, CoveredUntil: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), ReplayedPosition: "0/3000148", ObservedWriter: Sites[0],
 			RunningTasks: 2, HealthyTargets: 1, At: time.Date(2026, 11, 22, 10, 0, i, 0, time.UTC),
 			Approval: &term.Approval{Term: 7, By: "someone", Expires: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)},
 		}
