@@ -96,10 +96,16 @@ func TestExitCode(t *testing.T) {
 		err  error
 		want int
 	}{
-		{nil, 0}, {errSilent, 1}, {errors.New("other"), 1}, {usagef("--x"), 2},
-		{fmt.Errorf("a: %w", pgserver.ErrNotInstalled), 3}, {fmt.Errorf("a: %w", pgserver.ErrNoUnprivilegedUser), 3},
-		{fmt.Errorf("a: %w", twin.ErrEnvironment), 3}, {fmt.Errorf("a: %w", drill.ErrEnvironment), 3},
-		{fmt.Errorf("a: %w", operator.ErrEnvironment), 3}, {fmt.Errorf("a: %w", syscall.ENOSPC), 3},
+		{nil, 0},
+		{errSilent, 1},
+		{errors.New("other"), 1},
+		{usagef("--x"), 2},
+		{fmt.Errorf("a: %w", pgserver.ErrNotInstalled), 3},
+		{fmt.Errorf("a: %w", pgserver.ErrNoUnprivilegedUser), 3},
+		{fmt.Errorf("a: %w", twin.ErrEnvironment), 3},
+		{fmt.Errorf("a: %w", drill.ErrEnvironment), 3},
+		{fmt.Errorf("a: %w", operator.ErrEnvironment), 3},
+		{fmt.Errorf("a: %w", syscall.ENOSPC), 3},
 		{fmt.Errorf("a: %w", syscall.EADDRINUSE), 3},
 	} {
 		if got := ExitCode(c.err); got != c.want {

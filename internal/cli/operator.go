@@ -271,31 +271,56 @@ The lease of the silent site is waited out all the same, so a site that still re
 with 'holdfast switchover'. Losing data has to be said: pass --allow-data-loss.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
-			defer cancel()
-			q, err := f.request(cmd)
-			if err != nil {
-				return err
-			}
 			if !lossy {
 				return fmt.Errorf("%w: a failover may lose payments that were not replicated: pass --allow-data-loss, "+
 					"or use 'holdfast switchover --to %s'", operator.ErrUsage, f.to)
 			}
-			op, err := f.open(ctx)
-			if err != nil {
-				return err
-			}
-			m, err := op.Failover(ctx, q, lossy, valid)
-			if err != nil {
-				return err
-			}
-			return f.printMoved(cmd, m)
+			return f.takeover(cmd, lossy, valid)
 		},
 	}
 	f.register(cmd)
 	cmd.Flags().BoolVar(&lossy, "allow-data-loss", false, "accept the loss of what was not replicated")
 	cmd.Flags().DurationVar(&valid, "valid", defaultApprovalValid, "how long the approval stands")
 	return cmd
+}
+
+// NewApproveCommand lets a site take over in the modes approval and manual.
+func NewApproveCommand() *cobra.Command {
+	var (
+		f     moveFlags
+		valid time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "approve --to SITE",
+		Short: "Approve that a site takes over from one that has fallen silent, if it has everything that it must have",
+		Long: `Approve, for the present term only, that a site takes over, in the modes approval and manual. The gates for its database
+stay shut or open as they are: its lineage must be complete and its lag known and small. The lease of the silent site is
+waited out.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.takeover(cmd, false, valid) },
+	}
+	f.register(cmd)
+	cmd.Flags().DurationVar(&valid, "valid", defaultApprovalValid, "how long the approval stands")
+	return cmd
+}
+
+// takeover approves a takeover and waits for it.
+func (f *moveFlags) takeover(cmd *cobra.Command, lossy bool, valid time.Duration) error {
+	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
+	defer cancel()
+	q, err := f.request(cmd)
+	if err != nil {
+		return err
+	}
+	op, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	m, err := op.Failover(ctx, q, lossy, valid)
+	if err != nil {
+		return err
+	}
+	return f.printMoved(cmd, m)
 }
 
 // NewFenceCommand works on the write fence in an application's database.

@@ -32,6 +32,8 @@ func TestOperatorCommandsRefuseWrongUse(t *testing.T) {
 		{"switchover --config " + broken, 2, "--to SITE"},
 		{"switchover --to dr", 2, "--config FILE"},
 		{"failover --to dr --config " + broken, 2, "--allow-data-loss"},
+		{"approve --to dr", 2, "--config FILE"},
+		{"approve --config " + broken, 2, "--to SITE"},
 		{"fence install --tables t", 2, "--dsn"},
 		{"fence install --dsn postgres://u@127.0.0.1:1/x", 2, "--tables"},
 		{"fence install --dsn postgres://u@127.0.0.1:1/x --tables t", 3, "127.0.0.1"},

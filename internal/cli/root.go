@@ -51,7 +51,7 @@ Exit codes: 0 done (for a drill: verdict pass), 1 failed or refused, 2 wrong use
 	})
 	root.AddCommand(
 		newDrillCommand(), newTwinCommand(), NewCostCommand(),
-		NewStatusCommand(), NewInitCommand(), NewSwitchoverCommand(), NewFailoverCommand(), NewFenceCommand(), NewWardenCommand(),
+		NewStatusCommand(), NewInitCommand(), NewSwitchoverCommand(), NewFailoverCommand(), NewApproveCommand(), NewFenceCommand(), NewWardenCommand(),
 	)
 	wrapArgs(root)
 	return root

@@ -128,8 +128,11 @@ func closeAcquirer(bank *acquirer.Server) {
 // exports are the variables that make the stock aws command and holdfast talk to the twin.
 func (i runInfo) exports() [][2]string {
 	return [][2]string{
-		{"AWS_ENDPOINT_URL", i.Endpoint}, {"AWS_ACCESS_KEY_ID", api.AccessKeyID}, {"AWS_SECRET_ACCESS_KEY", api.SecretAccessKey},
-		{"AWS_REGION", i.Region}, {"HOLDFAST_CONFIG", i.Config},
+		{"AWS_ENDPOINT_URL", i.Endpoint},
+		{"AWS_ACCESS_KEY_ID", api.AccessKeyID},
+		{"AWS_SECRET_ACCESS_KEY", api.SecretAccessKey},
+		{"AWS_REGION", i.Region},
+		{"HOLDFAST_CONFIG", i.Config},
 	}
 }
 

@@ -27,7 +27,7 @@ func gates(o Observation) []Refusal {
 	if o.Settings.Mode != Automatic && approval == nil {
 		shut = append(shut, Refusal{
 			Gate: gateMode, Current: string(o.Settings.Mode) + ", and no approval for this term", Wanted: "automatic, or an approval",
-			Remedy: fmt.Sprintf("run 'holdfast approve --to %s --term %d'", o.Site, o.Store.Record.Term),
+			Remedy: fmt.Sprintf("run 'holdfast approve --to %s'", o.Site),
 		})
 	}
 	if !o.Database.Reachable {

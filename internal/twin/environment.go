@@ -1,6 +1,8 @@
 package twin
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -95,18 +97,33 @@ func (t *Twin) scaled(name, value string) string {
 	return time.Duration(float64(d) / t.opts.Speed).String()
 }
 
-// secret is a secret's value, at its own ARN or at a replica's, which differs in the region. Every secret of a
-// deployment holds the database's master password; an unknown ARN has no value.
+// secret is a secret's value, at its own ARN or at a replica's, which differs in the region. The database's secret has
+// the password of the twin's databases; any other one a value of its own, which is the same for every task.
 func (t *Twin) secret(arn string) (string, bool) {
 	for _, s := range t.topo.Secrets {
 		for _, region := range append([]string{s.Region}, s.ReplicaRegions...) {
-			copyARN := strings.Replace(s.ARN, ":"+s.Region+":", ":"+region+":", 1)
-			if s.ARN != "" && strings.HasPrefix(arn, copyARN) {
+			replica := strings.Replace(s.ARN, ":"+s.Region+":", ":"+region+":", 1)
+			switch {
+			case s.ARN == "" || !strings.HasPrefix(arn, replica):
+			case t.isDatabaseSecret(replica):
 				return t.password, true
+			default:
+				sum := sha256.Sum256([]byte(t.password + s.ARN))
+				return hex.EncodeToString(sum[:]), true
 			}
 		}
 	}
 	return "", false
+}
+
+// isDatabaseSecret asks the output that the operator's commands read too.
+func (t *Twin) isDatabaseSecret(arn string) bool {
+	output, _ := t.topo.Outputs["holdfast"].(map[string]any)
+	sites, _ := output["sites"].([]any)
+	return slices.ContainsFunc(sites, func(site any) bool {
+		fields, _ := site.(map[string]any)
+		return fields["db_secret_arn"] == arn
+	})
 }
 
 // exportDir is where a site's wardens write an exported tail: a file system that outlives their tasks, as on AWS.

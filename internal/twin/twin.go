@@ -151,6 +151,9 @@ func (t *Twin) Down(ctx context.Context) error {
 		for i := len(t.cleanup) - 1; i >= 0; i-- {
 			t.cleanup[i](ctx)
 		}
+		if t.reaper != nil {
+			t.reaper.Stop() // last, so that it cleans up if anything before hangs and is killed
+		}
 	})
 	return t.downErr
 }
@@ -232,16 +235,13 @@ func (t *Twin) makeStateDir(context.Context) error {
 	if len(entries) > 0 {
 		return fmt.Errorf("the state folder %s is not empty: choose another one", t.dir)
 	}
+	t.onDown(func(context.Context) { t.downErr = errors.Join(t.downErr, os.RemoveAll(t.dir)) })
 	if err := in.Own(t.dir); err != nil {
 		return err
 	}
 	if t.reaper, err = task.StartReaper(t.dir); err != nil {
 		return err
 	}
-	t.onDown(func(context.Context) {
-		t.downErr = errors.Join(t.downErr, os.RemoveAll(t.dir))
-		t.reaper.Stop()
-	})
 	return nil
 }
 
