@@ -11,7 +11,6 @@ resource "aws_rds_global_cluster" "this" {
   global_cluster_identifier = local.global_identifier
   engine                    = "aurora-postgresql"
   engine_version            = var.engine_version
-  database_name             = var.database.name
   storage_encrypted         = true
   deletion_protection       = local.protected
   # Members are removed before the global cluster, by the graph: forcing would detach a writer that serves.

@@ -182,6 +182,12 @@ func (s *shim) watchDatabase(w http.ResponseWriter, form url.Values) bool {
 			return true
 		}
 		s.passwords[cluster] = append(s.passwords[cluster], form.Get("MasterUserPassword"))
+	case "AddTagsToResource":
+		// moto 5.2 keeps no tags of global clusters, and refuses to be given any.
+		if strings.Contains(form.Get("ResourceName"), ":global-cluster:") {
+			writeXML(w, "AddTagsToResource", "")
+			return true
+		}
 	case "ModifyDBCluster":
 		if form.Has("MasterUserPassword") {
 			s.passwords[cluster] = append(s.passwords[cluster], form.Get("MasterUserPassword"))

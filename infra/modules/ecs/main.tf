@@ -115,6 +115,12 @@ resource "aws_appautoscaling_target" "app" {
   resource_id        = "service/${aws_ecs_cluster.this.name}/${aws_ecs_service.app.name}"
   min_capacity       = var.min_tasks
   max_capacity       = var.service.max_tasks
+
+  lifecycle {
+    # A takeover raises the floor before the count, or autoscaling would take the new tasks away again. A plan that put
+    # it back would do so to the site that serves. To change it for good: apply with -replace on this address.
+    ignore_changes = [min_capacity]
+  }
 }
 
 resource "aws_appautoscaling_policy" "cpu" {

@@ -1,0 +1,4 @@
+# This folder is nothing but the root module's inputs (a link), for the tests of their validations.
+plugin "terraform" {
+  enabled = false
+}
