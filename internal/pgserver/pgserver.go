@@ -205,8 +205,10 @@ func (in Installation) InitDB(ctx context.Context, dataDir, superuser, password 
 		return err
 	}
 	defer os.Remove(pwFile)
-	args := []string{"-D", dataDir, "-U", superuser, "--pwfile", pwFile, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C",
-		"--no-sync", "--no-instructions"}
+	args := []string{
+		"-D", dataDir, "-U", superuser, "--pwfile", pwFile, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C",
+		"--no-sync", "--no-instructions",
+	}
 	return in.Run(ctx, dataDir, "initdb", append(args, more...)...)
 }
 
@@ -244,8 +246,10 @@ type Server struct {
 // Start starts a server and returns at once; use WaitReady to wait until it accepts connections. Dynamic shared memory
 // is kept in the data directory unless the settings say otherwise: a killed server would leave it behind in /dev/shm.
 func (in Installation) Start(cfg Config) (*Server, error) {
-	args := []string{"-D", cfg.DataDir, "-c", "listen_addresses=" + cfg.Host, "-c", "port=" + strconv.Itoa(cfg.Port),
-		"-c", "unix_socket_directories=", "-c", "dynamic_shared_memory_type=mmap"}
+	args := []string{
+		"-D", cfg.DataDir, "-c", "listen_addresses=" + cfg.Host, "-c", "port=" + strconv.Itoa(cfg.Port),
+		"-c", "unix_socket_directories=", "-c", "dynamic_shared_memory_type=mmap",
+	}
 	keys := make([]string, 0, len(cfg.Settings))
 	for k := range cfg.Settings {
 		keys = append(keys, k)

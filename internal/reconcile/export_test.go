@@ -88,8 +88,10 @@ func fork(t *testing.T, server *pgserver.Server, commitTimestamps string) *pgx.C
 		t.Fatal(err)
 	}
 	port := pgservertest.FreePort(t)
-	copied, err := in.Start(pgserver.Config{DataDir: data, Host: "127.0.0.1", Port: port, LogFile: filepath.Join(dir, "log"),
-		Settings: map[string]string{"fsync": "off", "shared_buffers": "16MB", "track_commit_timestamp": commitTimestamps}})
+	copied, err := in.Start(pgserver.Config{
+		DataDir: data, Host: "127.0.0.1", Port: port, LogFile: filepath.Join(dir, "log"),
+		Settings: map[string]string{"fsync": "off", "shared_buffers": "16MB", "track_commit_timestamp": commitTimestamps},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,8 +44,10 @@ func TestMissingDataTables(t *testing.T) {
 		for treatment, want := range map[string]string{
 			"": tt.missing, "missing": tt.missing, "ignore": tt.ignore, "breaching": tt.breaching, "notBreaching": tt.notBreaching,
 		} {
-			a := topology.Alarm{EvaluationPeriods: 3, DatapointsToAlarm: tt.need, Threshold: 5,
-				ComparisonOperator: "GreaterThanThreshold", TreatMissingData: treatment}
+			a := topology.Alarm{
+				EvaluationPeriods: 3, DatapointsToAlarm: tt.need, Threshold: 5,
+				ComparisonOperator: "GreaterThanThreshold", TreatMissingData: treatment,
+			}
 			for _, current := range []string{OK, Alarm, InsufficientData} {
 				expected := want
 				if want == keep {

@@ -90,8 +90,10 @@ func TestAlarmFollowsItsMetric(t *testing.T) {
 		want(OK) // one period is not enough
 		run(7*time.Second, 45000)
 		s := want(Alarm)
-		for _, text := range []string{"Threshold Crossed: 2 out of the last 2 datapoints [", "were greater than the threshold (30000.0)",
-			"(minimum 2 datapoints for OK -> ALARM transition)"} {
+		for _, text := range []string{
+			"Threshold Crossed: 2 out of the last 2 datapoints [", "were greater than the threshold (30000.0)",
+			"(minimum 2 datapoints for OK -> ALARM transition)",
+		} {
 			if !strings.Contains(s.Reason, text) {
 				t.Errorf("reason = %q, want %q in it", s.Reason, text)
 			}
@@ -144,8 +146,10 @@ func TestAlarmsThatMakeNoSense(t *testing.T) {
 }
 
 func notification() Notification {
-	return Notification{Alarm: lagAlarm().Alarms[0], Account: "123456789012", From: OK, To: Alarm,
-		Reason: "Threshold Crossed: 2 out of the last 2 datapoints", At: noon}
+	return Notification{
+		Alarm: lagAlarm().Alarms[0], Account: "123456789012", From: OK, To: Alarm,
+		Reason: "Threshold Crossed: 2 out of the last 2 datapoints", At: noon,
+	}
 }
 
 func TestMailIsReadable(t *testing.T) {
@@ -214,8 +218,10 @@ func TestFailedActionIsInTheHistory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		topo := lagAlarm()
 		topo.Alarms[0].TreatMissingData = "breaching"
-		e, err := NewEvaluator(Options{Topology: topo, Metrics: NewMetrics(nil),
-			Notify: func(context.Context, string, Notification) error { return errors.New("disk full") }})
+		e, err := NewEvaluator(Options{
+			Topology: topo, Metrics: NewMetrics(nil),
+			Notify: func(context.Context, string, Notification) error { return errors.New("disk full") },
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -246,8 +246,10 @@ func (c *containers) view(s topology.Service) ecs.Service {
 	return ecs.Service{
 		Service: s, ClusterARN: "arn:aws:ecs:" + s.Region + ":" + c.topology.AccountID + ":cluster/" + s.ClusterName,
 		Status: "ACTIVE", RunningCount: s.DesiredCount, CreatedAt: time.Now(),
-		Deployments: []ecs.Deployment{{ID: "ecs-svc/1", Status: "PRIMARY", TaskDefinitionARN: s.TaskDefinitionARN,
-			RolloutState: "COMPLETED", CreatedAt: time.Now(), UpdatedAt: time.Now()}},
+		Deployments: []ecs.Deployment{{
+			ID: "ecs-svc/1", Status: "PRIMARY", TaskDefinitionARN: s.TaskDefinitionARN,
+			RolloutState: "COMPLETED", CreatedAt: time.Now(), UpdatedAt: time.Now(),
+		}},
 		Events: []ecs.ServiceEvent{{ID: "1", At: time.Now(), Message: "(service " + s.Name + ") has reached a steady state."}},
 	}
 }

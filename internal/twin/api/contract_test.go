@@ -77,7 +77,8 @@ func TestRDS(t *testing.T) {
 	client, dr := rds.NewFromConfig(sdkConfig(t, url, east)), rds.NewFromConfig(sdkConfig(t, url, west))
 
 	globals := must[*rds.DescribeGlobalClustersOutput](t)(dr.DescribeGlobalClusters(ctx, &rds.DescribeGlobalClustersInput{
-		GlobalClusterIdentifier: aws.String("global-aurora-twin")}))
+		GlobalClusterIdentifier: aws.String("global-aurora-twin"),
+	}))
 	if g := globals.GlobalClusters; len(g) != 1 || len(g[0].GlobalClusterMembers) != 2 || *g[0].Status != "available" {
 		t.Fatalf("global clusters = %+v", g)
 	}
@@ -92,7 +93,8 @@ func TestRDS(t *testing.T) {
 		t.Fatalf("clusters of %s = %+v", east, c)
 	}
 	filtered := must[*rds.DescribeDBClustersOutput](t)(client.DescribeDBClusters(ctx, &rds.DescribeDBClustersInput{
-		Filters: []rdstypes.Filter{{Name: aws.String("db-cluster-id"), Values: []string{"another"}}}}))
+		Filters: []rdstypes.Filter{{Name: aws.String("db-cluster-id"), Values: []string{"another"}}},
+	}))
 	if len(filtered.DBClusters) != 0 {
 		t.Error("a filter that nothing passes let clusters through")
 	}
@@ -101,11 +103,13 @@ func TestRDS(t *testing.T) {
 	_, err = client.DescribeDBClusters(ctx, &rds.DescribeDBClustersInput{MaxRecords: aws.Int32(5)})
 	wantError(t, err, "InvalidParameterValue", 400, "MaxRecords")
 	_, err = client.DescribeDBClusters(ctx, &rds.DescribeDBClustersInput{
-		Filters: []rdstypes.Filter{{Name: aws.String("colour"), Values: []string{"red"}}}})
+		Filters: []rdstypes.Filter{{Name: aws.String("colour"), Values: []string{"red"}}},
+	})
 	wantError(t, err, "InvalidParameterValue", 400, "Unrecognized filter name: colour")
 
 	instances := must[*rds.DescribeDBInstancesOutput](t)(client.DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{
-		DBInstanceIdentifier: aws.String("AURORA-primary-twin-1")}))
+		DBInstanceIdentifier: aws.String("AURORA-primary-twin-1"),
+	}))
 	if i := instances.DBInstances; len(i) != 1 || *i[0].DBInstanceArn != b.topology.DBInstances[0].ARN && *i[0].DBInstanceStatus != "available" {
 		t.Errorf("instances = %+v", i)
 	}
@@ -142,8 +146,10 @@ func TestRDSEvents(t *testing.T) {
 	if got := count(&rds.DescribeEventsInput{}); got != 2 {
 		t.Errorf("events of the last hour = %d, want 2", got)
 	}
-	if got := count(&rds.DescribeEventsInput{Duration: aws.Int32(120), SourceType: rdstypes.SourceTypeDbCluster,
-		SourceIdentifier: aws.String("aurora-primary-twin"), EventCategories: []string{"global failover"}}); got != 3 {
+	if got := count(&rds.DescribeEventsInput{
+		Duration: aws.Int32(120), SourceType: rdstypes.SourceTypeDbCluster,
+		SourceIdentifier: aws.String("aurora-primary-twin"), EventCategories: []string{"global failover"},
+	}); got != 3 {
 		t.Errorf("events of two hours = %d, want 3", got)
 	}
 	if got := count(&rds.DescribeEventsInput{StartTime: aws.Time(now.Add(-30 * time.Minute)), EndTime: aws.Time(now.Add(-10 * time.Minute))}); got != 1 {
@@ -170,7 +176,8 @@ func TestMovingTheWriter(t *testing.T) {
 
 	// The runbook's command: a plain identifier, in its own region, without --allow-data-loss, is a switchover.
 	out := must[*rds.FailoverGlobalClusterOutput](t)(dr.FailoverGlobalCluster(ctx, &rds.FailoverGlobalClusterInput{
-		GlobalClusterIdentifier: aws.String("global-aurora-twin"), TargetDbClusterIdentifier: aws.String("aurora-dr-twin")}))
+		GlobalClusterIdentifier: aws.String("global-aurora-twin"), TargetDbClusterIdentifier: aws.String("aurora-dr-twin"),
+	}))
 	for _, m := range out.GlobalCluster.GlobalClusterMembers {
 		if *m.IsWriter != (*m.DBClusterArn == drARN) {
 			t.Errorf("after the switchover %s is the writer: %v", *m.DBClusterArn, *m.IsWriter)
@@ -178,31 +185,38 @@ func TestMovingTheWriter(t *testing.T) {
 	}
 	must[*rds.FailoverGlobalClusterOutput](t)(client.FailoverGlobalCluster(ctx, &rds.FailoverGlobalClusterInput{
 		GlobalClusterIdentifier: aws.String("global-aurora-twin"), TargetDbClusterIdentifier: aws.String(primaryARN),
-		AllowDataLoss: aws.Bool(true)}))
+		AllowDataLoss: aws.Bool(true),
+	}))
 	must[*rds.SwitchoverGlobalClusterOutput](t)(client.SwitchoverGlobalCluster(ctx, &rds.SwitchoverGlobalClusterInput{
-		GlobalClusterIdentifier: aws.String("global-aurora-twin"), TargetDbClusterIdentifier: aws.String(drARN)}))
+		GlobalClusterIdentifier: aws.String("global-aurora-twin"), TargetDbClusterIdentifier: aws.String(drARN),
+	}))
 	want := "switchover us-west-2 " + drARN + "; failover us-east-1 " + primaryARN + "; switchover us-east-1 " + drARN
 	if got := strings.Join(b.databases.moves, "; "); got != want {
 		t.Errorf("the control plane was asked for %s\nwant %s", got, want)
 	}
 
 	_, err := client.FailoverGlobalCluster(ctx, &rds.FailoverGlobalClusterInput{
-		GlobalClusterIdentifier: aws.String("global-aurora-twin"), TargetDbClusterIdentifier: aws.String("aurora-dr-twin")})
+		GlobalClusterIdentifier: aws.String("global-aurora-twin"), TargetDbClusterIdentifier: aws.String("aurora-dr-twin"),
+	})
 	wantError(t, err, "DBClusterNotFoundFault", 404, "aurora-dr-twin") // a plain identifier of the other region
 	_, err = client.SwitchoverGlobalCluster(ctx, &rds.SwitchoverGlobalClusterInput{
-		GlobalClusterIdentifier: aws.String("nobody"), TargetDbClusterIdentifier: aws.String(drARN)})
+		GlobalClusterIdentifier: aws.String("nobody"), TargetDbClusterIdentifier: aws.String(drARN),
+	})
 	wantError(t, err, "GlobalClusterNotFoundFault", 404, "nobody")
 	_, err = client.FailoverGlobalCluster(ctx, &rds.FailoverGlobalClusterInput{
 		GlobalClusterIdentifier: aws.String("global-aurora-twin"), TargetDbClusterIdentifier: aws.String(drARN),
-		AllowDataLoss: aws.Bool(true), Switchover: aws.Bool(true)})
+		AllowDataLoss: aws.Bool(true), Switchover: aws.Bool(true),
+	})
 	wantError(t, err, "InvalidParameterCombination", 400, "cannot be specified together")
 	b.databases.refuse = &postgres.Error{Code: "InvalidGlobalClusterStateFault", Message: "The global cluster is busy."}
 	_, err = client.SwitchoverGlobalCluster(ctx, &rds.SwitchoverGlobalClusterInput{
-		GlobalClusterIdentifier: aws.String("global-aurora-twin"), TargetDbClusterIdentifier: aws.String(drARN)})
+		GlobalClusterIdentifier: aws.String("global-aurora-twin"), TargetDbClusterIdentifier: aws.String(drARN),
+	})
 	wantError(t, err, "InvalidGlobalClusterStateFault", 400, "The global cluster is busy.")
 	b.databases.refuse = errors.New("a defect with secrets in its text")
 	_, err = client.SwitchoverGlobalCluster(ctx, &rds.SwitchoverGlobalClusterInput{
-		GlobalClusterIdentifier: aws.String("global-aurora-twin"), TargetDbClusterIdentifier: aws.String(drARN)})
+		GlobalClusterIdentifier: aws.String("global-aurora-twin"), TargetDbClusterIdentifier: aws.String(drARN),
+	})
 	wantError(t, err, "InternalFailure", 500, "unknown error")
 }
 
@@ -214,7 +228,8 @@ func TestECS(t *testing.T) {
 
 	list := must[*awsecs.ListClustersOutput](t)(client.ListClusters(ctx, &awsecs.ListClustersInput{}))
 	described := must[*awsecs.DescribeClustersOutput](t)(client.DescribeClusters(ctx, &awsecs.DescribeClustersInput{
-		Clusters: append(list.ClusterArns, "nobody")}))
+		Clusters: append(list.ClusterArns, "nobody"),
+	}))
 	if len(described.Clusters) != 1 || described.Clusters[0].RunningTasksCount == 0 || len(described.Failures) != 1 ||
 		*described.Failures[0].Reason != "MISSING" {
 		t.Errorf("clusters = %+v", described)
@@ -228,7 +243,8 @@ func TestECS(t *testing.T) {
 		t.Errorf("second page of services = %+v", more)
 	}
 	view := must[*awsecs.UpdateServiceOutput](t)(client.UpdateService(ctx, &awsecs.UpdateServiceInput{
-		Cluster: cluster, Service: service, DesiredCount: aws.Int32(3)}))
+		Cluster: cluster, Service: service, DesiredCount: aws.Int32(3),
+	}))
 	if view.Service.DesiredCount != 3 || *view.Service.LoadBalancers[0].ContainerName == "" {
 		t.Errorf("service after the update = %+v", view.Service)
 	}
@@ -237,24 +253,30 @@ func TestECS(t *testing.T) {
 		t.Fatalf("tasks = %v, want 3", tasks.TaskArns)
 	}
 	must[*awsecs.StopTaskOutput](t)(client.StopTask(ctx, &awsecs.StopTaskInput{
-		Cluster: cluster, Task: aws.String(tasks.TaskArns[0]), Reason: aws.String("test")}))
+		Cluster: cluster, Task: aws.String(tasks.TaskArns[0]), Reason: aws.String("test"),
+	}))
 	running := must[*awsecs.ListTasksOutput](t)(client.ListTasks(ctx, &awsecs.ListTasksInput{
-		Cluster: cluster, Family: aws.String("payment-service-primary-twin")}))
+		Cluster: cluster, Family: aws.String("payment-service-primary-twin"),
+	}))
 	stopped := must[*awsecs.ListTasksOutput](t)(client.ListTasks(ctx, &awsecs.ListTasksInput{
-		Cluster: cluster, ServiceName: service, DesiredStatus: ecstypes.DesiredStatusStopped}))
+		Cluster: cluster, ServiceName: service, DesiredStatus: ecstypes.DesiredStatusStopped,
+	}))
 	if len(running.TaskArns) != 2 || len(stopped.TaskArns) != 1 {
 		t.Errorf("running %v, stopped %v; want 2 and 1", running.TaskArns, stopped.TaskArns)
 	}
 	detail := must[*awsecs.DescribeTasksOutput](t)(client.DescribeTasks(ctx, &awsecs.DescribeTasksInput{
-		Cluster: cluster, Tasks: append(tasks.TaskArns, "nobody")}))
+		Cluster: cluster, Tasks: append(tasks.TaskArns, "nobody"),
+	}))
 	if len(detail.Tasks) != 3 || len(detail.Failures) != 1 || *detail.Tasks[0].StoppedReason != "test" ||
 		detail.Tasks[0].StopCode != ecstypes.TaskStopCodeUserInitiated || *detail.Tasks[0].Containers[0].ExitCode != 0 {
 		t.Errorf("tasks = %+v", detail)
 	}
 	definitions := must[*awsecs.ListTaskDefinitionsOutput](t)(client.ListTaskDefinitions(ctx, &awsecs.ListTaskDefinitionsInput{
-		FamilyPrefix: service}))
+		FamilyPrefix: service,
+	}))
 	definition := must[*awsecs.DescribeTaskDefinitionOutput](t)(client.DescribeTaskDefinition(ctx, &awsecs.DescribeTaskDefinitionInput{
-		TaskDefinition: service}))
+		TaskDefinition: service,
+	}))
 	if len(definitions.TaskDefinitionArns) != 1 || *definition.TaskDefinition.TaskDefinitionArn != definitions.TaskDefinitionArns[0] ||
 		*definition.TaskDefinition.ContainerDefinitions[0].Name != "payd" {
 		t.Errorf("task definitions = %v, %+v", definitions.TaskDefinitionArns, definition.TaskDefinition)
@@ -297,7 +319,8 @@ func TestELB(t *testing.T) {
 	client := elb.NewFromConfig(sdkConfig(t, serve(t, newEndpoint(t, b), ""), east))
 	ctx := t.Context()
 	balancers := must[*elb.DescribeLoadBalancersOutput](t)(client.DescribeLoadBalancers(ctx, &elb.DescribeLoadBalancersInput{
-		Names: []string{"pay-alb-primary-twin"}}))
+		Names: []string{"pay-alb-primary-twin"},
+	}))
 	arn := balancers.LoadBalancers[0].LoadBalancerArn
 	if len(balancers.LoadBalancers) != 1 || len(balancers.LoadBalancers[0].AvailabilityZones) == 0 {
 		t.Errorf("load balancers = %+v", balancers.LoadBalancers)
@@ -312,7 +335,8 @@ func TestELB(t *testing.T) {
 		t.Errorf("health = %+v", h)
 	}
 	one := must[*elb.DescribeTargetHealthOutput](t)(client.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{
-		TargetGroupArn: group.TargetGroupArn, Targets: []elbtypes.TargetDescription{{Id: aws.String("127.9.1.5")}, {Id: aws.String("127.9.1.99")}}}))
+		TargetGroupArn: group.TargetGroupArn, Targets: []elbtypes.TargetDescription{{Id: aws.String("127.9.1.5")}, {Id: aws.String("127.9.1.99")}},
+	}))
 	if h := one.TargetHealthDescriptions; len(h) != 2 || h[0].TargetHealth.State != "healthy" || h[1].TargetHealth.Reason != "Target.NotRegistered" {
 		t.Errorf("health of two targets = %+v", h)
 	}
@@ -353,19 +377,22 @@ func TestAutoscaling(t *testing.T) {
 	register := func(id string, low, high *int32) error {
 		_, err := client.RegisterScalableTarget(ctx, &autoscaling.RegisterScalableTargetInput{
 			ServiceNamespace: scalingtypes.ServiceNamespaceEcs, ScalableDimension: ecsDimension, ResourceId: aws.String(id),
-			MinCapacity: low, MaxCapacity: high})
+			MinCapacity: low, MaxCapacity: high,
+		})
 		return err
 	}
 	if err := register(*id, aws.Int32(4), nil); err != nil {
 		t.Fatal(err)
 	}
 	targets := must[*autoscaling.DescribeScalableTargetsOutput](t)(client.DescribeScalableTargets(ctx, &autoscaling.DescribeScalableTargetsInput{
-		ServiceNamespace: scalingtypes.ServiceNamespaceEcs, ResourceIds: []string{*id}}))
+		ServiceNamespace: scalingtypes.ServiceNamespaceEcs, ResourceIds: []string{*id},
+	}))
 	if s := targets.ScalableTargets; len(s) != 1 || *s[0].MinCapacity != 4 || *s[0].MaxCapacity != 10 {
 		t.Errorf("scalable targets = %+v, want 4 to 10", s)
 	}
 	policies := must[*autoscaling.DescribeScalingPoliciesOutput](t)(client.DescribeScalingPolicies(ctx, &autoscaling.DescribeScalingPoliciesInput{
-		ServiceNamespace: scalingtypes.ServiceNamespaceEcs, ResourceId: id}))
+		ServiceNamespace: scalingtypes.ServiceNamespaceEcs, ResourceId: id,
+	}))
 	if p := policies.ScalingPolicies; len(p) != 1 || p[0].TargetTrackingScalingPolicyConfiguration.PredefinedMetricSpecification.PredefinedMetricType != "ECSServiceAverageCPUUtilization" {
 		t.Errorf("policies = %+v", p)
 	}
@@ -401,7 +428,8 @@ func TestRoute53(t *testing.T) {
 	}
 	first := must[*route53.ListResourceRecordSetsOutput](t)(client.ListResourceRecordSets(ctx, &route53.ListResourceRecordSetsInput{HostedZoneId: id, MaxItems: aws.Int32(1)}))
 	second := must[*route53.ListResourceRecordSetsOutput](t)(client.ListResourceRecordSets(ctx, &route53.ListResourceRecordSetsInput{
-		HostedZoneId: id, StartRecordName: first.NextRecordName, StartRecordType: first.NextRecordType, StartRecordIdentifier: first.NextRecordIdentifier}))
+		HostedZoneId: id, StartRecordName: first.NextRecordName, StartRecordType: first.NextRecordType, StartRecordIdentifier: first.NextRecordIdentifier,
+	}))
 	if !first.IsTruncated || len(first.ResourceRecordSets) != 1 ||
 		len(second.ResourceRecordSets) != len(records.ResourceRecordSets)-1 {
 		t.Errorf("pages of records: %+v, %+v", first, second)
@@ -436,29 +464,36 @@ func TestCloudWatch(t *testing.T) {
 	minute := time.Now().Add(-10 * time.Minute).Truncate(time.Minute)
 	dimensions := []cwtypes.Dimension{{Name: aws.String("Site"), Value: aws.String("primary")}}
 	datum := func(second int, value float64) cwtypes.MetricDatum {
-		return cwtypes.MetricDatum{MetricName: aws.String("Term"), Dimensions: dimensions, Value: &value,
-			Timestamp: aws.Time(minute.Add(time.Duration(second) * time.Second)), Unit: cwtypes.StandardUnitCount}
+		return cwtypes.MetricDatum{
+			MetricName: aws.String("Term"), Dimensions: dimensions, Value: &value,
+			Timestamp: aws.Time(minute.Add(time.Duration(second) * time.Second)), Unit: cwtypes.StandardUnitCount,
+		}
 	}
 	must[*cloudwatch.PutMetricDataOutput](t)(client.PutMetricData(ctx, &cloudwatch.PutMetricDataInput{
-		Namespace: aws.String("Holdfast"), MetricData: []cwtypes.MetricDatum{datum(0, 1), datum(30, 3), datum(65, 10)}}))
+		Namespace: aws.String("Holdfast"), MetricData: []cwtypes.MetricDatum{datum(0, 1), datum(30, 3), datum(65, 10)},
+	}))
 	list := must[*cloudwatch.ListMetricsOutput](t)(client.ListMetrics(ctx, &cloudwatch.ListMetricsInput{
-		Namespace: aws.String("Holdfast"), Dimensions: []cwtypes.DimensionFilter{{Name: aws.String("Site")}}}))
+		Namespace: aws.String("Holdfast"), Dimensions: []cwtypes.DimensionFilter{{Name: aws.String("Site")}},
+	}))
 	if len(list.Metrics) != 1 || *list.Metrics[0].MetricName != "Term" {
 		t.Errorf("metrics = %+v", list.Metrics)
 	}
 	statistics := must[*cloudwatch.GetMetricStatisticsOutput](t)(client.GetMetricStatistics(ctx, &cloudwatch.GetMetricStatisticsInput{
 		Namespace: aws.String("Holdfast"), MetricName: aws.String("Term"), Dimensions: dimensions, Period: aws.Int32(60),
 		StartTime: aws.Time(minute), EndTime: aws.Time(minute.Add(5 * time.Minute)),
-		Statistics: []cwtypes.Statistic{"Average", "Maximum", "SampleCount"}, ExtendedStatistics: []string{"p50"}}))
+		Statistics: []cwtypes.Statistic{"Average", "Maximum", "SampleCount"}, ExtendedStatistics: []string{"p50"},
+	}))
 	if d := statistics.Datapoints; len(d) != 2 || *d[0].Average != 2 || *d[0].Maximum != 3 || *d[0].SampleCount != 2 ||
 		d[0].ExtendedStatistics["p50"] != 1 || d[0].Unit != "Count" || d[0].Sum != nil || !d[0].Timestamp.Equal(minute) {
 		t.Errorf("datapoints = %+v", d)
 	}
 	query := cwtypes.MetricDataQuery{Id: aws.String("term"), MetricStat: &cwtypes.MetricStat{
 		Metric: &cwtypes.Metric{Namespace: aws.String("Holdfast"), MetricName: aws.String("Term"), Dimensions: dimensions},
-		Period: aws.Int32(60), Stat: aws.String("Sum")}}
+		Period: aws.Int32(60), Stat: aws.String("Sum"),
+	}}
 	data := must[*cloudwatch.GetMetricDataOutput](t)(client.GetMetricData(ctx, &cloudwatch.GetMetricDataInput{
-		StartTime: aws.Time(minute), EndTime: aws.Time(minute.Add(5 * time.Minute)), MetricDataQueries: []cwtypes.MetricDataQuery{query}}))
+		StartTime: aws.Time(minute), EndTime: aws.Time(minute.Add(5 * time.Minute)), MetricDataQueries: []cwtypes.MetricDataQuery{query},
+	}))
 	if r := data.MetricDataResults; len(r) != 1 || len(r[0].Values) != 2 || r[0].Values[0] != 10 || r[0].Values[1] != 4 {
 		t.Errorf("metric data = %+v, want the newest first", r)
 	}
@@ -485,7 +520,8 @@ func TestCloudWatch(t *testing.T) {
 	wantError(t, err, "InvalidParameterValue", 400, "metric math")
 	_, err = client.GetMetricStatistics(ctx, &cloudwatch.GetMetricStatisticsInput{
 		Namespace: aws.String("Holdfast"), MetricName: aws.String("Term"), Period: aws.Int32(7), StartTime: aws.Time(minute), EndTime: aws.Time(time.Now()),
-		Statistics: []cwtypes.Statistic{"Sum"}})
+		Statistics: []cwtypes.Statistic{"Sum"},
+	})
 	wantError(t, err, "InvalidParameterValue", 400, "Period")
 	_, err = client.DeleteAlarms(ctx, &cloudwatch.DeleteAlarmsInput{AlarmNames: []string{"one"}})
 	wantError(t, err, "UnknownOperationException", 404, "")

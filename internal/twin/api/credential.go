@@ -62,8 +62,10 @@ func parseScope(h http.Header) (scope, error) {
 		return s, incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
 	}
 	if !strings.HasPrefix(stamp, s.date) {
-		return s, &Error{Code: "SignatureDoesNotMatch", Status: http.StatusForbidden,
-			Message: "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP"}
+		return s, &Error{
+			Code: "SignatureDoesNotMatch", Status: http.StatusForbidden,
+			Message: "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP",
+		}
 	}
 	return s, checkKey(s, h)
 }
@@ -74,7 +76,9 @@ func checkKey(s scope, h http.Header) error {
 	if s.accessKey == AccessKeyID && h.Get("X-Amz-Security-Token") == "" {
 		return nil
 	}
-	return &Error{Code: "InvalidClientTokenId", Status: http.StatusForbidden,
+	return &Error{
+		Code: "InvalidClientTokenId", Status: http.StatusForbidden,
 		Message: "The security token included in the request is invalid. (This is the twin: it accepts only the access key " +
-			AccessKeyID + " without a session token, so that nothing meant for a real account ends up here.)"}
+			AccessKeyID + " without a session token, so that nothing meant for a real account ends up here.)",
+	}
 }

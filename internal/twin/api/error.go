@@ -65,15 +65,20 @@ func asError(err error) (e *Error, ok bool) {
 		err  error
 		code string
 	}{
-		{ecs.ErrClusterNotFound, "ClusterNotFoundException"}, {ecs.ErrServiceNotFound, "ServiceNotFoundException"},
-		{ecs.ErrTaskDefinitionNotFound, "ClientException"}, {ecs.ErrTaskNotFound, "InvalidParameterException"},
-		{ecs.ErrInvalid, "InvalidParameterException"}, {ecs.ErrNoImage, "InvalidParameterException"},
+		{ecs.ErrClusterNotFound, "ClusterNotFoundException"},
+		{ecs.ErrServiceNotFound, "ServiceNotFoundException"},
+		{ecs.ErrTaskDefinitionNotFound, "ClientException"},
+		{ecs.ErrTaskNotFound, "InvalidParameterException"},
+		{ecs.ErrInvalid, "InvalidParameterException"},
+		{ecs.ErrNoImage, "InvalidParameterException"},
 		{ecs.ErrRegionDown, "ServerException"},
 	} {
 		if errors.Is(err, known.err) {
 			return fail(known.code, "%s", err.Error()), true
 		}
 	}
-	return &Error{Code: "InternalFailure", Status: http.StatusInternalServerError,
-		Message: "The request processing has failed because of an unknown error, exception or failure."}, false
+	return &Error{
+		Code: "InternalFailure", Status: http.StatusInternalServerError,
+		Message: "The request processing has failed because of an unknown error, exception or failure.",
+	}, false
 }

@@ -18,7 +18,8 @@ import (
 // realRequests are one request per protocol and service, to be damaged.
 func realRequests() []fuzzRequest {
 	metric := wire.Style{}.EncodeCBOR(&cloudwatch.PutMetricDataInput{Namespace: aws.String("x"), MetricData: []cwtypes.MetricDatum{{
-		MetricName: aws.String("m"), Value: aws.Float64(1.5), Dimensions: []cwtypes.Dimension{{Name: aws.String("a"), Value: aws.String("b")}}}}})
+		MetricName: aws.String("m"), Value: aws.Float64(1.5), Dimensions: []cwtypes.Dimension{{Name: aws.String("a"), Value: aws.String("b")}},
+	}}})
 	return []fuzzRequest{
 		{"dynamodb", "application/x-amz-json-1.0", "DynamoDB_20120810.PutItem", "/", `{"TableName":"holdfast-term-twin","Item":{"id":{"S":"a"}},"ConditionExpression":"#v = :v OR attribute_not_exists(id)","ExpressionAttributeNames":{"#v":"version"},"ExpressionAttributeValues":{":v":{"N":"1"}}}`},
 		{"dynamodb", "application/x-amz-json-1.0", "DynamoDB_20120810.UpdateItem", "/", `{"TableName":"holdfast-term-twin","Key":{"id":{"S":"a"}},"UpdateExpression":"SET a.b[1] = if_not_exists(c, :v) + :v REMOVE d ADD e :v","ExpressionAttributeValues":{":v":{"N":"1"}},"ReturnValues":"ALL_NEW"}`},

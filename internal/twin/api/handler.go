@@ -94,8 +94,10 @@ func (x *exchange) run(w http.ResponseWriter) (answer reply, ok bool) {
 		return x.fail(authErr)
 	}
 	if !e.knownRegion(signed.region) {
-		return x.fail(&Error{Code: "SignatureDoesNotMatch", Status: http.StatusForbidden,
-			Message: "Credential should be scoped to a valid region. The twin has no region " + signed.region + "."})
+		return x.fail(&Error{
+			Code: "SignatureDoesNotMatch", Status: http.StatusForbidden,
+			Message: "Credential should be scoped to a valid region. The twin has no region " + signed.region + ".",
+		})
 	}
 	if x.service == nil {
 		return x.fail(x.message.unknown(&service{}, x.http.Header.Get("X-Amz-Target")))
@@ -116,8 +118,10 @@ func (x *exchange) takeTime() {
 // readBody reads the body, which SDKs compress if it is long.
 func (x *exchange) readBody(w http.ResponseWriter) error {
 	limit := x.endpoint.options.Limits.BodyBytes
-	tooLarge := &Error{Code: "RequestEntityTooLarge", Status: http.StatusRequestEntityTooLarge,
-		Message: "The request body is larger than the endpoint's limit."}
+	tooLarge := &Error{
+		Code: "RequestEntityTooLarge", Status: http.StatusRequestEntityTooLarge,
+		Message: "The request body is larger than the endpoint's limit.",
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, x.http.Body, limit))
 	x.received = time.Now()
 	if err != nil {

@@ -125,7 +125,7 @@ func (e *Endpoint) describeLogStreams(
 			continue
 		}
 		view := types.LogStream{
-			LogStreamName: aws.String(s.name), CreationTime: aws.Int64(s.created.UnixMilli()), StoredBytes: aws.Int64(s.size()),
+			LogStreamName: aws.String(s.name), CreationTime: aws.Int64(s.created.UnixMilli()),
 			Arn: aws.String(e.logGroupARN(g) + ":log-stream:" + s.name), UploadSequenceToken: aws.String("0"),
 		}
 		if events := s.read(); len(events) > 0 {

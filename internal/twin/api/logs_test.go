@@ -31,18 +31,21 @@ func TestLogs(t *testing.T) {
 		t.Fatalf("groups = %+v", g)
 	}
 	streams := must[*logs.DescribeLogStreamsOutput](t)(client.DescribeLogStreams(ctx, &logs.DescribeLogStreamsInput{
-		LogGroupIdentifier: groups.LogGroups[0].LogGroupArn, OrderBy: types.OrderByLastEventTime, Descending: aws.Bool(true)}))
+		LogGroupIdentifier: groups.LogGroups[0].LogGroupArn, OrderBy: types.OrderByLastEventTime, Descending: aws.Bool(true),
+	}))
 	if s := streams.LogStreams; len(s) != 2 || *s[0].LogStreamName != "ecs/payd/"+paymentTask ||
 		*s[0].LastEventTimestamp != start.Add(4*time.Second).UnixMilli() {
 		t.Fatalf("streams = %+v", s)
 	}
 	filtered := must[*logs.FilterLogEventsOutput](t)(client.FilterLogEvents(ctx, &logs.FilterLogEventsInput{
-		LogGroupName: aws.String(paymentGroup), StartTime: aws.Int64(start.Add(time.Second).UnixMilli()), Limit: aws.Int32(3)}))
+		LogGroupName: aws.String(paymentGroup), StartTime: aws.Int64(start.Add(time.Second).UnixMilli()), Limit: aws.Int32(3),
+	}))
 	if got := messages(filtered.Events); got != "payment 1|from the other task|payment 2" {
 		t.Errorf("events = %s", got)
 	}
 	rest := must[*logs.FilterLogEventsOutput](t)(client.FilterLogEvents(ctx, &logs.FilterLogEventsInput{
-		LogGroupName: aws.String(paymentGroup), StartTime: aws.Int64(start.Add(time.Second).UnixMilli()), NextToken: filtered.NextToken}))
+		LogGroupName: aws.String(paymentGroup), StartTime: aws.Int64(start.Add(time.Second).UnixMilli()), NextToken: filtered.NextToken,
+	}))
 	if got := messages(rest.Events); got != "payment 3|payment 4|at a line without a time" {
 		t.Errorf("the rest = %s", got)
 	}
@@ -57,7 +60,8 @@ func TestLogs(t *testing.T) {
 	b.ecs.log(t, paymentTask, `"}`+"\n")
 	b.ecs.log(t, paymentTask, start.Add(9*time.Second).Format(time.RFC3339)+" news\n")
 	news := must[*logs.FilterLogEventsOutput](t)(client.FilterLogEvents(ctx, &logs.FilterLogEventsInput{
-		LogGroupName: aws.String(paymentGroup), StartTime: aws.Int64(start.Add(9 * time.Second).UnixMilli())}))
+		LogGroupName: aws.String(paymentGroup), StartTime: aws.Int64(start.Add(9 * time.Second).UnixMilli()),
+	}))
 	if got := messages(news.Events); got != "news" {
 		t.Errorf("news = %s", got)
 	}
@@ -97,7 +101,8 @@ func TestGetLogEventsPages(t *testing.T) {
 		t.Helper()
 		out := must[*logs.GetLogEventsOutput](t)(client.GetLogEvents(t.Context(), &logs.GetLogEventsInput{
 			LogGroupName: aws.String(paymentGroup), LogStreamName: aws.String("ecs/payd/" + paymentTask), Limit: aws.Int32(2),
-			StartFromHead: aws.Bool(head), NextToken: token}))
+			StartFromHead: aws.Bool(head), NextToken: token,
+		}))
 		text := ""
 		for _, ev := range out.Events {
 			text += (*ev.Message)[len(*ev.Message)-1:]

@@ -56,8 +56,10 @@ func testTopology() topology.Topology {
 				Rules: []topology.ListenerRule{
 					{Priority: 30, PathPatterns: []string{"/healthz*"}, Action: topology.Action{Type: "fixed-response", StatusCode: 418}},
 					{Priority: 10, PathPatterns: []string{"/healthz"}, Action: topology.Action{Type: "forward", TargetGroupARN: wdnARN}},
-					{Priority: 20, HostHeaders: []string{"*.Admin.example.com"}, PathPatterns: []string{"/a?/*"},
-						Action: topology.Action{Type: "fixed-response", StatusCode: 403, ContentType: "text/plain", Body: "no"}},
+					{
+						Priority: 20, HostHeaders: []string{"*.Admin.example.com"}, PathPatterns: []string{"/a?/*"},
+						Action: topology.Action{Type: "fixed-response", StatusCode: 403, ContentType: "text/plain", Body: "no"},
+					},
 					{Priority: 40, PathPatterns: []string{"/old/*"}, Action: topology.Action{Type: "redirect", StatusCode: 301, RedirectProtocol: "HTTPS", RedirectPort: "443"}},
 				},
 			},
@@ -308,8 +310,18 @@ func TestThresholdsCountRuns(t *testing.T) {
 		v    verdict
 		want string
 	}{
-		{fail, StateInitial}, {pass, StateHealthy}, {fail, StateHealthy}, {pass, StateHealthy}, {fail, StateHealthy}, {fail, StateUnhealthy},
-		{pass, StateUnhealthy}, {pass, StateUnhealthy}, {fail, StateUnhealthy}, {pass, StateUnhealthy}, {pass, StateUnhealthy}, {pass, StateHealthy},
+		{fail, StateInitial},
+		{pass, StateHealthy},
+		{fail, StateHealthy},
+		{pass, StateHealthy},
+		{fail, StateHealthy},
+		{fail, StateUnhealthy},
+		{pass, StateUnhealthy},
+		{pass, StateUnhealthy},
+		{fail, StateUnhealthy},
+		{pass, StateUnhealthy},
+		{pass, StateUnhealthy},
+		{pass, StateHealthy},
 	} {
 		g.judge(ctx, tg, step.v)
 		if tg.view.State != step.want {
@@ -728,9 +740,16 @@ func TestGlob(t *testing.T) {
 		pattern, text string
 		want          bool
 	}{
-		{"/healthz", "/healthz", true}, {"/healthz", "/healthz/", false}, {"*", "", true}, {"/v?/*", "/v1/x/y", true},
-		{"/v?/*", "/v12/x", false}, {"*.example.com", "example.com", false}, {"*a*b*c", "xxaxxbxxc", true}, {"*a*b*c", "xxaxxbxx", false},
-		{strings.Repeat("*a", 30), strings.Repeat("a", 200), true}, {strings.Repeat("*a", 30) + "b", strings.Repeat("a", 200), false},
+		{"/healthz", "/healthz", true},
+		{"/healthz", "/healthz/", false},
+		{"*", "", true},
+		{"/v?/*", "/v1/x/y", true},
+		{"/v?/*", "/v12/x", false},
+		{"*.example.com", "example.com", false},
+		{"*a*b*c", "xxaxxbxxc", true},
+		{"*a*b*c", "xxaxxbxx", false},
+		{strings.Repeat("*a", 30), strings.Repeat("a", 200), true},
+		{strings.Repeat("*a", 30) + "b", strings.Repeat("a", 200), false},
 	} {
 		if got := glob(c.pattern, c.text); got != c.want {
 			t.Errorf("glob(%q, %q) = %t", c.pattern, c.text, got)

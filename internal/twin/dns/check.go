@@ -33,8 +33,14 @@ const (
 
 // checkerRegions are where Route 53's checkers stand, with an address of each as it shows in observations.
 var checkerRegions = []struct{ region, ip string }{
-	{"ap-northeast-1", "15.177.62.21"}, {"ap-southeast-1", "15.177.58.21"}, {"ap-southeast-2", "15.177.66.21"}, {"eu-west-1", "15.177.10.21"},
-	{"sa-east-1", "15.177.46.21"}, {"us-east-1", "15.177.2.21"}, {"us-west-1", "15.177.14.21"}, {"us-west-2", "15.177.18.21"},
+	{"ap-northeast-1", "15.177.62.21"},
+	{"ap-southeast-1", "15.177.58.21"},
+	{"ap-southeast-2", "15.177.66.21"},
+	{"eu-west-1", "15.177.10.21"},
+	{"sa-east-1", "15.177.46.21"},
+	{"us-east-1", "15.177.2.21"},
+	{"us-west-1", "15.177.14.21"},
+	{"us-west-2", "15.177.18.21"},
 }
 
 // What Route 53 says.

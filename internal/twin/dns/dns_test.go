@@ -273,9 +273,12 @@ func TestFailoverLogic(t *testing.T) {
 		primary, secondary string // healthy, unhealthy, unchecked
 		want               string
 	}{
-		{"healthy", "unchecked", "primary"}, {"unhealthy", "unchecked", "dr"},
-		{"healthy", "healthy", "primary"}, {"unhealthy", "healthy", "dr"},
-		{"healthy", "unhealthy", "primary"}, {"unhealthy", "unhealthy", "primary"},
+		{"healthy", "unchecked", "primary"},
+		{"unhealthy", "unchecked", "dr"},
+		{"healthy", "healthy", "primary"},
+		{"unhealthy", "healthy", "dr"},
+		{"healthy", "unhealthy", "primary"},
+		{"unhealthy", "unhealthy", "primary"},
 		{"unchecked", "unhealthy", "primary"},
 	} {
 		r := newRig(t, func(top *topology.Topology) {

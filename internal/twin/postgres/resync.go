@@ -75,7 +75,7 @@ func (a *Aurora) resync(c *cluster, delay time.Duration) error {
 	}
 	epoch := a.epoch(c)
 	if !a.reaches(epoch, c, startLimit) {
-		return fmt.Errorf("Region %s can't be reached from the primary's", c.spec.Region)
+		return fmt.Errorf("the Region %s can't be reached from the primary's", c.spec.Region)
 	}
 	a.mu.Lock()
 	zombie := c.role == RoleStale

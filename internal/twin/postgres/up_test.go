@@ -44,7 +44,6 @@ func TestGlobalDatabase(t *testing.T) {
 }
 
 func testRowsFlow(t *testing.T, tw *twin) {
-
 	ctx := context.Background()
 	standby, err := tw.open(ctx, drID, nil)
 	if err != nil {

@@ -13,6 +13,7 @@ func num(s string) types.AttributeValue { return &types.AttributeValueMemberN{Va
 func list(v ...types.AttributeValue) types.AttributeValue {
 	return &types.AttributeValueMemberL{Value: v}
 }
+
 func mapOf(m map[string]types.AttributeValue) types.AttributeValue {
 	return &types.AttributeValueMemberM{Value: m}
 }
@@ -205,8 +206,11 @@ func TestUpdates(t *testing.T) {
 		{"SET wanted.site = :a", path{{name: "wanted"}, {name: "site"}}, str("a")},
 		{"SET wanted.tries[0] = :ten", path{{name: "wanted"}, {name: "tries"}, {list: true}}, num("10")},
 		{"SET wanted.tries[9] = :ten", path{{name: "wanted"}, {name: "tries"}, {list: true, index: 2}}, num("10")},
-		{"SET wanted.tries = list_append(wanted.tries, wanted.tries)",
-			path{{name: "wanted"}, {name: "tries"}, {list: true, index: 3}}, num("2")},
+		{
+			"SET wanted.tries = list_append(wanted.tries, wanted.tries)",
+			path{{name: "wanted"}, {name: "tries"}, {list: true, index: 3}},
+			num("2"),
+		},
 		{"REMOVE wanted", path{{name: "wanted"}}, nil},
 		{"REMOVE wanted.tries[0]", path{{name: "wanted"}, {name: "tries"}, {list: true}}, num("2")},
 		{"REMOVE wanted.tries[0], wanted.tries[1]", path{{name: "wanted"}, {name: "tries"}}, list()},

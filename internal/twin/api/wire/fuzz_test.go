@@ -72,7 +72,8 @@ func FuzzDecodeCBOR(f *testing.F) {
 	s := Style{}
 	f.Add(s.EncodeCBOR(&cloudwatch.PutMetricDataInput{Namespace: aws.String("x"), MetricData: []cwtypes.MetricDatum{{
 		MetricName: aws.String("m"), Timestamp: aws.Time(time.Unix(1760000000, 0)), Value: aws.Float64(1.5), Values: []float64{-1, 2},
-		StorageResolution: aws.Int32(-3), Dimensions: []cwtypes.Dimension{{Name: aws.String("a"), Value: aws.String("b")}}}}}))
+		StorageResolution: aws.Int32(-3), Dimensions: []cwtypes.Dimension{{Name: aws.String("a"), Value: aws.String("b")}},
+	}}}))
 	f.Add([]byte{0xbf, 0xff})
 	f.Add([]byte{0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
 	f.Add([]byte{0xa1, 0x63, 'a', 'b', 'c', 0xc1, 0xfb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0})
@@ -97,8 +98,10 @@ func FuzzDecodeQuery(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, into := range []any{&rds.DescribeEventsInput{}, &elasticloadbalancingv2.DescribeTargetHealthInput{},
-			&cloudwatch.GetMetricStatisticsInput{}, &sns.CreateTopicInput{}} {
+		for _, into := range []any{
+			&rds.DescribeEventsInput{}, &elasticloadbalancingv2.DescribeTargetHealthInput{},
+			&cloudwatch.GetMetricStatisticsInput{}, &sns.CreateTopicInput{},
+		} {
 			known(t, Style{}.DecodeQuery(form, into))
 		}
 	})
