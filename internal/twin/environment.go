@@ -140,3 +140,6 @@ func (t *Twin) apiAddress(region string) string {
 
 // Endpoint is the AWS_ENDPOINT_URL for programs outside the regions.
 func (t *Twin) Endpoint() string { return t.regionURL(network.Outside) }
+
+// Calls is the access log of the AWS endpoints: every call of the wardens, the operator's commands and the aws command.
+func (t *Twin) Calls() []api.Call { return t.endpoint.Calls() }
