@@ -22,9 +22,21 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 )
 
-// motoGaps are the differences that the second plan shows only because of moto, each with its reason. A difference that
-// is not here fails the test, and so does one that no longer shows.
-var motoGaps = map[string]string{}
+// motoGaps are the differences that the second plan shows only because of moto 5.2, by type and attribute, each with its
+// reason. A difference that is not here fails the test, and so does one that no longer shows.
+var motoGaps = map[string]string{
+	"aws_rds_global_cluster tags_all":                                "keeps no tags of global clusters",
+	"aws_secretsmanager_secret replica":                              "does not say which key a replica is under",
+	"aws_db_parameter_group parameter":                               "does not return the apply method of instance parameters",
+	"aws_rds_cluster scaling_configuration":                          "gives every Aurora cluster a scaling configuration of Serverless v1",
+	"aws_rds_cluster_instance monitoring_interval":                   "keeps no enhanced monitoring of instances",
+	"aws_rds_cluster_instance monitoring_role_arn":                   "keeps no enhanced monitoring of instances",
+	"aws_rds_cluster_instance performance_insights_enabled":          "keeps no performance insights of instances",
+	"aws_rds_cluster_instance performance_insights_kms_key_id":       "keeps no performance insights of instances",
+	"aws_rds_cluster_instance performance_insights_retention_period": "keeps no performance insights of instances",
+	"aws_ecs_service availability_zone_rebalancing":                  "keeps no rebalancing over zones",
+	"aws_ecs_service health_check_grace_period_seconds":              "keeps no grace period",
+}
 
 // TestMoto applies the configuration with the stock provider: apply (which fails once half-way and is repeated),
 // output, a second plan, destroy. It runs with HOLDFAST_MOTO=1, and takes minutes.
@@ -56,6 +68,10 @@ func TestMoto(t *testing.T) {
 		w.must(t, "destroy", "-no-color", "-input=false", "-auto-approve", "-var-file=tests/moto.tfvars")
 		if left := strings.TrimSpace(w.must(t, "state", "list")); left != "" {
 			t.Errorf("left behind:\n%s", left)
+		}
+		// AWS deletes a global database's writer only when it has no secondary any more.
+		if order := s.deletions(); !slices.Equal(order, []string{"aurora-dr-moto", "aurora-primary-moto"}) {
+			t.Errorf("the clusters were deleted in the order %v", order)
 		}
 	})
 }
@@ -191,25 +207,24 @@ func checkOutputs(t *testing.T, w *workspace) {
 
 func checkSecondPlan(t *testing.T, w *workspace) {
 	w.must(t, "plan", "-no-color", "-input=false", "-var-file=tests/moto.tfvars", "-out=second.tfplan")
-	var found []string
+	found := map[string]bool{}
 	for _, c := range w.showPlan(t, "second.tfplan").ResourceChanges {
 		if slices.Equal(c.Change.Actions, []string{"no-op"}) {
 			continue
 		}
+		if !slices.Equal(c.Change.Actions, []string{"update"}) || len(changed(c)) == 0 {
+			t.Errorf("the second plan wants to %v %s", c.Change.Actions, c.Address)
+		}
 		for _, name := range changed(c) {
-			found = append(found, fmt.Sprintf("%s %s", c.Address, name))
-		}
-		if len(changed(c)) == 0 {
-			found = append(found, fmt.Sprintf("%s %v", c.Address, c.Change.Actions))
-		}
-	}
-	for _, difference := range found {
-		if motoGaps[difference] == "" {
-			t.Errorf("the second plan is not empty: %s", difference)
+			difference := c.Type + " " + name
+			found[difference] = true
+			if motoGaps[difference] == "" {
+				t.Errorf("the second plan changes %s of %s: %s -> %s", name, c.Address, encode(c.Change.Before[name]), encode(c.Change.After[name]))
+			}
 		}
 	}
 	for gap := range motoGaps {
-		if !slices.Contains(found, gap) {
+		if !found[gap] {
 			t.Errorf("moto no longer shows %s: take it off the list", gap)
 		}
 	}

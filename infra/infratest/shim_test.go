@@ -28,7 +28,9 @@ type shim struct {
 	tags      map[string]any        // of scalable targets, by ARN
 	passwords map[string][]string   // what CreateDBCluster and ModifyDBCluster sent, by cluster
 	failOnce  map[string]bool       // clusters whose first creation fails
-	failed    []string
+	members   []string              // of the global cluster, now
+	deleted   []string              // clusters, in the order of their deletion
+	gone      bool                  // the global cluster
 }
 
 func newShim(moto *url.URL) *shim {
@@ -169,37 +171,64 @@ func (s *shim) answerCompositeAlarm(w http.ResponseWriter, region string, form u
 	return true
 }
 
-// watchDatabase lets every call through but the ones that are to fail, and remembers the passwords.
+// watchDatabase lets every call through but the one that is to fail and the ones that moto gets wrong, and remembers
+// passwords and the order of things.
 func (s *shim) watchDatabase(w http.ResponseWriter, form url.Values) bool {
 	cluster := form.Get("DBClusterIdentifier")
-	switch form.Get("Action") {
+	switch action := form.Get("Action"); action {
 	case "CreateDBCluster":
 		if s.failOnce[cluster] {
 			delete(s.failOnce, cluster)
-			s.failed = append(s.failed, cluster)
-			w.WriteHeader(http.StatusBadRequest)
-			fmt.Fprint(w, `<ErrorResponse><Error><Type>Sender</Type><Code>InvalidParameterCombination</Code><Message>as the test wants it</Message></Error></ErrorResponse>`)
+			refuse(w, "InvalidParameterCombination", "as the test wants it")
 			return true
 		}
+		s.members = append(s.members, cluster)
 		s.passwords[cluster] = append(s.passwords[cluster], form.Get("MasterUserPassword"))
-	case "AddTagsToResource":
-		// moto 5.2 keeps no tags of global clusters, and refuses to be given any.
-		if strings.Contains(form.Get("ResourceName"), ":global-cluster:") {
-			writeXML(w, "AddTagsToResource", "")
-			return true
-		}
 	case "ModifyDBCluster":
 		if form.Has("MasterUserPassword") {
 			s.passwords[cluster] = append(s.passwords[cluster], form.Get("MasterUserPassword"))
 		}
+	case "DeleteDBCluster":
+		s.members = slices.DeleteFunc(s.members, func(m string) bool { return m == cluster })
+		s.deleted = append(s.deleted, cluster)
+	case "AddTagsToResource":
+		// moto 5.2 keeps no tags of global clusters, and refuses to be given any.
+		if strings.Contains(form.Get("ResourceName"), ":global-cluster:") {
+			writeXML(w, action, "")
+			return true
+		}
+	case "DeleteGlobalCluster":
+		// moto 5.2 never forgets a member of another region, so its global clusters cannot be deleted.
+		if len(s.members) == 0 {
+			s.gone = true
+			writeXML(w, action, "<GlobalCluster><Status>deleting</Status></GlobalCluster>")
+			return true
+		}
+	case "DescribeGlobalClusters":
+		if s.gone {
+			refuse(w, "GlobalClusterNotFoundFault", "it is deleted")
+			return true
+		}
 	}
 	return false
+}
+
+func refuse(w http.ResponseWriter, code, message string) {
+	w.Header().Set("Content-Type", "text/xml")
+	w.WriteHeader(http.StatusBadRequest)
+	fmt.Fprintf(w, "<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>", code, message)
 }
 
 func (s *shim) sent(cluster string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.passwords[cluster])
+}
+
+func (s *shim) deletions() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.deleted)
 }
 
 func compositeXML(region string, alarm url.Values) string {

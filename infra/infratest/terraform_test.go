@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // infra is the configuration under test, as seen from this package.
@@ -42,6 +43,9 @@ type workspace struct {
 	dir     string
 	env     []string
 }
+
+// commandTimeout bounds one Terraform command. The longest, an apply against moto_server, takes about three minutes.
+const commandTimeout = 12 * time.Minute
 
 // newWorkspace copies infra/ and initialises it. The changes are applied to the copy: file name to its new content.
 func newWorkspace(t *testing.T, changes map[string]string) *workspace {
@@ -90,7 +94,12 @@ func copyTree(from, to string) error {
 // terraform runs one command in the workspace and returns what it printed, errors included.
 func (w *workspace) terraform(ctx context.Context, args ...string) (string, error) {
 	var out bytes.Buffer
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, w.command, args...)
+	// Terraform stops in good order when it is interrupted, and takes its providers with it.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 20 * time.Second
 	cmd.Dir = w.dir
 	cmd.Env = append(offlineEnvironment(), w.env...)
 	cmd.Stdout, cmd.Stderr = &out, &out

@@ -535,7 +535,22 @@ run "no_instance" {
   }
 
   variables {
-    database = { instances_per_site = 0 }
+    throw_away = true
+    database   = { instances_per_site = 0 }
+  }
+
+  expect_failures = [var.database]
+}
+
+run "more_instances_than_aurora_takes" {
+  command = plan
+
+  module {
+    source = "./tests/inputs"
+  }
+
+  variables {
+    database = { instances_per_site = 17 }
   }
 
   expect_failures = [var.database]
@@ -733,6 +748,7 @@ run "no_image" {
   }
 
   variables {
+    throw_away      = true
     container_image = ""
   }
 
