@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"path/filepath"
@@ -109,7 +108,7 @@ func (t *Twin) startEndpoints(context.Context) error {
 }
 
 func (t *Twin) startEndpoint(region string) error {
-	listener, err := net.Listen("tcp", t.apiAddress(region))
+	listener, err := t.fabric.Listen(region, t.apiAddress(region))
 	if err != nil {
 		return err
 	}

@@ -56,8 +56,12 @@ func (g *group) check(ctx context.Context, t *target) {
 	interval := time.NewTicker(max(g.owner.scaled(g.config.HealthCheck.Interval), time.Millisecond))
 	defer interval.Stop()
 	for {
+		// The checker of a frozen region neither asks nor judges.
+		if g.owner.opts.Fabric.AwaitThaw(ctx, g.config.Region) != nil {
+			return
+		}
 		v := g.request(ctx, client, t)
-		if ctx.Err() != nil {
+		if g.owner.opts.Fabric.AwaitThaw(ctx, g.config.Region) != nil {
 			return
 		}
 		g.judge(ctx, t, v)

@@ -137,7 +137,7 @@ func (l *loadBalancer) start() error {
 	var sockets []net.Listener
 	for _, listener := range l.listeners {
 		address := network.HostPort(l.address, l.owner.opts.Fabric.Port(listener.Port))
-		socket, err := net.Listen("tcp4", address)
+		socket, err := l.owner.opts.Fabric.Listen(l.config.Region, address)
 		if err != nil {
 			for _, s := range sockets {
 				_ = s.Close()
@@ -217,7 +217,7 @@ func (l *loadBalancer) stop() {
 		if secure, ok := conn.(*tls.Conn); ok {
 			conn = secure.NetConn()
 		}
-		if tcp, ok := conn.(*net.TCPConn); ok {
+		if tcp, ok := conn.(interface{ SetLinger(int) error }); ok {
 			_ = tcp.SetLinger(0) // the close becomes a reset
 		}
 	}

@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -93,6 +94,7 @@ type Fabric struct {
 	mu       sync.Mutex
 	regions  []string
 	down     map[string]bool
+	frozen   map[string]bool
 	links    map[pair]LinkState
 	names    map[nameKey]netip.Addr
 	taken    map[netip.Addr]bool
@@ -102,6 +104,9 @@ type Fabric struct {
 	changed chan struct{}
 	random  *rand.Rand
 	closed  bool
+
+	// anyFrozen spares the lock while no region is frozen, which is nearly always.
+	anyFrozen atomic.Bool
 }
 
 // New reserves a block of addresses. The error wraps [ErrBlockInUse] if the block, or every block, is taken.
@@ -119,7 +124,7 @@ func New(opts Options) (*Fabric, error) {
 		return nil, err
 	}
 	f := &Fabric{
-		block: block, guard: guard, regions: slices.Clone(opts.Regions), down: map[string]bool{}, links: map[pair]LinkState{},
+		block: block, guard: guard, regions: slices.Clone(opts.Regions), down: map[string]bool{}, frozen: map[string]bool{}, links: map[pair]LinkState{},
 		names: map[nameKey]netip.Addr{}, taken: map[netip.Addr]bool{}, nextHost: map[string]int{},
 		proxies: map[*Proxy]struct{}{}, changed: make(chan struct{}), random: rand.New(rand.NewPCG(opts.Seed, 0x6e6574)),
 	}

@@ -20,6 +20,7 @@ func (f *Fabric) SetRegion(region string, up bool) {
 		return
 	}
 	f.down[region] = !up
+	f.setFrozen(region, false)
 	f.broadcast()
 	var affected []*Proxy
 	for p := range f.proxies {
@@ -56,8 +57,8 @@ func (f *Fabric) Link(a, b string) LinkState {
 	return f.links[pairOf(a, b)]
 }
 
-// Reachable reports whether something sent from one region arrives in the other right now: both are up and the link
-// between them is not partitioned.
+// Reachable reports whether something sent from one region arrives in the other right now: both are up and not frozen,
+// and the link between them is not partitioned.
 func (f *Fabric) Reachable(from, to string) bool {
 	ok, _, _, _ := f.path(from, to)
 	return ok
@@ -86,6 +87,10 @@ func (f *Fabric) path(from, to string) (ok bool, why string, delay time.Duration
 		return false, describe(to) + " is lost", 0, f.changed
 	case f.down[from]:
 		return false, describe(from) + " is lost", 0, f.changed
+	case f.frozen[to]:
+		return false, describe(to) + " is frozen", 0, f.changed
+	case f.frozen[from]:
+		return false, describe(from) + " is frozen", 0, f.changed
 	case link.Partitioned || link.Loss >= 1:
 		return false, "the link is partitioned", 0, f.changed
 	}
