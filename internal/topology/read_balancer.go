@@ -125,7 +125,7 @@ func (p *parser) readAction(o object) Action {
 		a.TargetGroupARN = o.optional("target_group_arn")
 		p.want(kindTargetGroup, a.TargetGroupARN, o, "target_group_arn")
 		if a.TargetGroupARN == "" {
-			a.TargetGroupARN = p.readForward(o)
+			a.TargetGroupARN, a.TargetGroups = p.readForward(o)
 		}
 	case "redirect":
 		if b, ok := o.needBlock("redirect"); ok {
@@ -144,19 +144,32 @@ func (p *parser) readAction(o object) Action {
 	return a
 }
 
-// readForward reads the longer form of a forward action, which names one target group.
-func (p *parser) readForward(o object) string {
+// readForward reads the longer form of a forward action, which names one target group or several with weights.
+func (p *parser) readForward(o object) (heaviest string, all []WeightedTargetGroup) {
 	forward, ok := o.needBlock("forward")
 	if !ok {
-		return ""
+		return "", nil
 	}
-	group, ok := forward.needBlock("target_group")
-	if !ok {
-		return ""
+	groups := forward.blocks("target_group")
+	if len(groups) == 0 {
+		forward.problem("target_group", "is missing", setInTerraform)
 	}
-	arn := group.text("arn")
-	p.want(kindTargetGroup, arn, group, "arn")
-	return arn
+	weight := -1
+	for _, group := range groups {
+		w := WeightedTargetGroup{TargetGroupARN: group.text("arn"), Weight: 1}
+		if group.fields["weight"] != nil {
+			w.Weight = group.integer("weight", 0, 999)
+		}
+		p.want(kindTargetGroup, w.TargetGroupARN, group, "arn")
+		if w.Weight > weight {
+			heaviest, weight = w.TargetGroupARN, w.Weight
+		}
+		all = append(all, w)
+	}
+	if len(all) == 1 {
+		all = nil
+	}
+	return heaviest, all
 }
 
 func statusCode(o object, s string) int {

@@ -47,7 +47,10 @@ type Topology struct {
 	Subscriptions   []Subscription   `json:"subscriptions"`
 	LogGroups       []LogGroup       `json:"log_groups"`
 	Secrets         []Secret         `json:"secrets"`
+	Roles           []Role           `json:"roles"`
 	TermTable       TermTable        `json:"term_table"`
+	// ImageReplications are the registry's own; without one, an image is in the region that its name says.
+	ImageReplications []ImageReplication `json:"image_replications,omitempty"`
 }
 
 // Site is one region's whole stack. Its name is a name, not a role: after a failover the site "dr" is active.
@@ -217,6 +220,9 @@ type TaskDefinition struct {
 	CPUUnits   int         `json:"cpu_units"`
 	MemoryMiB  int         `json:"memory_mib"`
 	Containers []Container `json:"containers"`
+	// ExecutionRoleARN is what starts a task (pulls, secrets, logs), TaskRoleARN what the task itself is; both may be empty.
+	ExecutionRoleARN string `json:"execution_role_arn,omitempty"`
+	TaskRoleARN      string `json:"task_role_arn,omitempty"`
 }
 
 // Container is one container of a task definition.
@@ -294,14 +300,24 @@ type ListenerRule struct {
 // Action is what a listener does with a request.
 type Action struct {
 	// Type is "forward", "redirect" or "fixed-response".
-	Type           string `json:"type"`
+	Type string `json:"type"`
+	// TargetGroupARN is where requests are forwarded to: the only target group, or the one with the largest weight.
 	TargetGroupARN string `json:"target_group_arn,omitempty"`
+	// TargetGroups lists all target groups of a forward action with more than one, in the order of the state.
+	TargetGroups []WeightedTargetGroup `json:"target_groups,omitempty"`
 	// StatusCode, ContentType and Body belong to a fixed response; StatusCode and the Redirect fields to a redirect.
 	StatusCode       int    `json:"status_code,omitempty"`
 	ContentType      string `json:"content_type,omitempty"`
 	Body             string `json:"body,omitempty"`
 	RedirectProtocol string `json:"redirect_protocol,omitempty"`
 	RedirectPort     string `json:"redirect_port,omitempty"`
+}
+
+// WeightedTargetGroup is a target group's share of a forward action's requests.
+type WeightedTargetGroup struct {
+	TargetGroupARN string `json:"target_group_arn"`
+	// Weight is from 0 (no request at all) to 999.
+	Weight int `json:"weight"`
 }
 
 // TargetGroup is a set of targets with one health check.

@@ -58,6 +58,9 @@ type Containers interface {
 type Balancers interface {
 	// TargetHealth returns a target group's targets, sorted by address and port.
 	TargetHealth(targetGroupARN string) []balancer.TargetHealth
+	// Default is a listener's default action of this moment; SetDefault makes it forward to target groups by weight.
+	Default(listenerARN string) (topology.Action, error)
+	SetDefault(listenerARN string, groups []topology.WeightedTargetGroup) error
 }
 
 // HealthChecks is the state of the Route 53 health checks; *dns.Server is one.

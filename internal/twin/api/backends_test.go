@@ -57,11 +57,11 @@ func newBackends(t testing.TB) *backends {
 	}
 	b := &backends{
 		topology: topo, fabric: fabric, table: table, metrics: alarms.NewMetrics(nil), databases: newDatabases(topo),
-		ecs: newContainers(t, topo), balancers: balancers{}, checks: checks{}, alarms: &alarmStates{},
+		ecs: newContainers(t, topo), balancers: balancers{health: map[string][]balancer.TargetHealth{}, topology: topo, changed: map[string][]topology.WeightedTargetGroup{}}, checks: checks{}, alarms: &alarmStates{},
 		now: time.Now,
 	}
 	for _, g := range topo.TargetGroups {
-		b.balancers[g.ARN] = []balancer.TargetHealth{
+		b.balancers.health[g.ARN] = []balancer.TargetHealth{
 			{IP: netip.MustParseAddr("127.9.1.5"), Port: g.Port, State: "healthy"},
 			{IP: netip.MustParseAddr("127.9.1.6"), Port: g.Port, State: "unhealthy", Reason: "Target.Timeout", Description: "Request timed out"},
 		}
@@ -353,9 +353,35 @@ func (c *containers) StopTask(_ context.Context, region, cluster, task, reason s
 	return ecs.Task{}, ecs.ErrTaskNotFound
 }
 
-type balancers map[string][]balancer.TargetHealth
+type balancers struct {
+	health   map[string][]balancer.TargetHealth
+	topology topology.Topology
+	changed  map[string][]topology.WeightedTargetGroup
+}
 
-func (b balancers) TargetHealth(arn string) []balancer.TargetHealth { return b[arn] }
+func (b balancers) TargetHealth(arn string) []balancer.TargetHealth { return b.health[arn] }
+
+func (b balancers) Default(arn string) (topology.Action, error) {
+	for _, l := range b.topology.Listeners {
+		if l.ARN == arn {
+			if groups, ok := b.changed[arn]; ok {
+				l.Default = topology.Action{Type: "forward", TargetGroups: groups}
+			}
+			return l.Default, nil
+		}
+	}
+	return topology.Action{}, balancer.ErrNoListener
+}
+
+func (b balancers) SetDefault(arn string, groups []topology.WeightedTargetGroup) error {
+	for _, g := range groups {
+		if b.health[g.TargetGroupARN] == nil {
+			return balancer.ErrNoTargetGroup
+		}
+	}
+	b.changed[arn] = groups
+	return nil
+}
 
 type checks map[string][]dns.Observation
 

@@ -28,6 +28,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 
+	"holdfast/internal/topology"
 	"holdfast/internal/twin/postgres"
 )
 
@@ -366,6 +367,46 @@ func TestELB(t *testing.T) {
 	_, err = client.DescribeRules(ctx, &elb.DescribeRulesInput{RuleArns: []string{"arn:nobody"}})
 	wantError(t, err, "RuleNotFound", 400, "not found")
 	_, err = client.DescribeListeners(ctx, &elb.DescribeListenersInput{ListenerArns: []string{"arn:nobody"}})
+	wantError(t, err, "ListenerNotFound", 400, "not found")
+}
+
+func TestModifyListener(t *testing.T) {
+	b := newBackends(t)
+	client := elb.NewFromConfig(sdkConfig(t, serve(t, newEndpoint(t, b), ""), east))
+	ctx := t.Context()
+	var listener topology.Listener
+	for _, l := range b.topology.Listeners {
+		if l.Region == east && l.Default.Type == "forward" {
+			listener = l
+		}
+	}
+	var groups []string
+	for _, g := range b.topology.TargetGroups {
+		if g.Region == east {
+			groups = append(groups, g.ARN)
+		}
+	}
+	forward := func(tuples ...elbtypes.TargetGroupTuple) *elb.ModifyListenerInput {
+		return &elb.ModifyListenerInput{ListenerArn: aws.String(listener.ARN), DefaultActions: []elbtypes.Action{{
+			Type: elbtypes.ActionTypeEnumForward, ForwardConfig: &elbtypes.ForwardActionConfig{TargetGroups: tuples},
+		}}}
+	}
+	tuple := func(arn string, weight int32) elbtypes.TargetGroupTuple {
+		return elbtypes.TargetGroupTuple{TargetGroupArn: aws.String(arn), Weight: aws.Int32(weight)}
+	}
+	must[*elb.ModifyListenerOutput](t)(client.ModifyListener(ctx, forward(tuple(groups[0], 0), tuple(groups[1], 1))))
+	after := must[*elb.DescribeListenersOutput](t)(client.DescribeListeners(ctx, &elb.DescribeListenersInput{ListenerArns: []string{listener.ARN}}))
+	got := after.Listeners[0].DefaultActions[0].ForwardConfig.TargetGroups
+	if len(got) != 2 || aws.ToInt32(got[0].Weight) != 0 || aws.ToString(got[1].TargetGroupArn) != groups[1] || aws.ToInt32(got[1].Weight) != 1 {
+		t.Errorf("the default action is %+v", got)
+	}
+	_, err := client.ModifyListener(ctx, forward(tuple("arn:nobody", 1)))
+	wantError(t, err, "TargetGroupNotFound", 400, "not found")
+	_, err = client.ModifyListener(ctx, forward(tuple(groups[0], 1000)))
+	wantError(t, err, "ValidationError", 400, "between 0 and 999")
+	_, err = client.ModifyListener(ctx, &elb.ModifyListenerInput{ListenerArn: aws.String(listener.ARN), Port: aws.Int32(81)})
+	wantError(t, err, "OperationNotPermitted", 400, "DefaultActions")
+	_, err = client.ModifyListener(ctx, &elb.ModifyListenerInput{ListenerArn: aws.String("arn:nobody")})
 	wantError(t, err, "ListenerNotFound", 400, "not found")
 }
 

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -33,6 +32,7 @@ func (e *Endpoint) elbService() *service {
 		op("DescribeTargetHealth", e.describeTargetHealth, "TargetGroupArn"),
 		op("DescribeListeners", e.describeListeners),
 		op("DescribeRules", e.describeRules),
+		op("ModifyListener", e.modifyListener, "ListenerArn"),
 	)
 	return s
 }
@@ -181,13 +181,22 @@ func seconds(d time.Duration) *int32 { return aws.Int32(int32(d / time.Second)) 
 func (e *Endpoint) balancersOf(targetGroupARN string) []string {
 	arns := []string{}
 	for _, l := range e.options.Topology.Listeners {
-		forwards := l.Default.TargetGroupARN == targetGroupARN ||
-			slices.ContainsFunc(l.Rules, func(r topology.ListenerRule) bool { return r.Action.TargetGroupARN == targetGroupARN })
+		l = e.current(l)
+		forwards := leadsTo(l.Default, targetGroupARN) ||
+			slices.ContainsFunc(l.Rules, func(r topology.ListenerRule) bool { return leadsTo(r.Action, targetGroupARN) })
 		if forwards && !slices.Contains(arns, l.LoadBalancerARN) {
 			arns = append(arns, l.LoadBalancerARN)
 		}
 	}
 	return arns
+}
+
+// leadsTo says whether an action forwards to a target group, with a weight of zero too: that is enough for the group to
+// belong to the load balancer.
+func leadsTo(a topology.Action, targetGroupARN string) bool {
+	return a.TargetGroupARN == targetGroupARN || slices.ContainsFunc(a.TargetGroups, func(w topology.WeightedTargetGroup) bool {
+		return w.TargetGroupARN == targetGroupARN
+	})
 }
 
 func (e *Endpoint) hasLoadBalancer(region, arn string) bool {
@@ -256,121 +265,4 @@ func (e *Endpoint) targetHealth(g topology.TargetGroup, t balancer.TargetHealth)
 			Description: optional(t.Description),
 		},
 	}
-}
-
-func (e *Endpoint) describeListeners(
-	_ context.Context, r request, in *elb.DescribeListenersInput,
-) (*elb.DescribeListenersOutput, error) {
-	if in.LoadBalancerArn == nil && len(in.ListenerArns) == 0 {
-		return nil, fail("ValidationError", "You must specify either listener ARNs or a load balancer ARN")
-	}
-	all := inRegionOf(e.options.Topology.Listeners, r.region, func(l topology.Listener) string { return l.Region })
-	if in.LoadBalancerArn != nil {
-		if !e.hasLoadBalancer(r.region, *in.LoadBalancerArn) {
-			return nil, noLoadBalancers([]string{*in.LoadBalancerArn})
-		}
-		all = slices.DeleteFunc(all, func(l topology.Listener) bool { return l.LoadBalancerARN != *in.LoadBalancerArn })
-	}
-	found, missing := pick(all, in.ListenerArns, func(l topology.Listener) []string { return []string{l.ARN} })
-	if len(missing) > 0 {
-		return nil, errNoListener
-	}
-	page, next, err := elbPage(found, func(l topology.Listener) string { return l.ARN }, in.Marker, in.PageSize)
-	if err != nil {
-		return nil, err
-	}
-	out := &elb.DescribeListenersOutput{Listeners: []types.Listener{}, NextMarker: next}
-	for _, l := range page {
-		out.Listeners = append(out.Listeners, types.Listener{
-			ListenerArn: aws.String(l.ARN), LoadBalancerArn: aws.String(l.LoadBalancerARN), Port: aws.Int32(int32(l.Port)),
-			Protocol: types.ProtocolEnum(l.Protocol), DefaultActions: []types.Action{actionView(l.Default)},
-		})
-	}
-	return out, nil
-}
-
-var errNoListener = fail("ListenerNotFound", "One or more listeners not found")
-
-func actionView(a topology.Action) types.Action {
-	out := types.Action{Type: types.ActionTypeEnum(a.Type), Order: aws.Int32(1)}
-	switch a.Type {
-	case "forward":
-		out.TargetGroupArn = aws.String(a.TargetGroupARN)
-		out.ForwardConfig = &types.ForwardActionConfig{
-			TargetGroups: []types.TargetGroupTuple{{TargetGroupArn: aws.String(a.TargetGroupARN), Weight: aws.Int32(1)}},
-		}
-	case "redirect":
-		out.RedirectConfig = &types.RedirectActionConfig{
-			Protocol: optional(a.RedirectProtocol), Port: optional(a.RedirectPort), Host: aws.String("#{host}"),
-			Path: aws.String("/#{path}"), Query: aws.String("#{query}"),
-			StatusCode: types.RedirectActionStatusCodeEnum("HTTP_" + strconv.Itoa(a.StatusCode)),
-		}
-	case "fixed-response":
-		out.FixedResponseConfig = &types.FixedResponseActionConfig{
-			StatusCode: aws.String(strconv.Itoa(a.StatusCode)), ContentType: optional(a.ContentType), MessageBody: optional(a.Body),
-		}
-	}
-	return out
-}
-
-func (e *Endpoint) describeRules(
-	_ context.Context, r request, in *elb.DescribeRulesInput,
-) (*elb.DescribeRulesOutput, error) {
-	if (in.ListenerArn == nil) == (len(in.RuleArns) == 0) {
-		return nil, fail("ValidationError", "You must specify either listener ARNs or rule ARNs")
-	}
-	var all []types.Rule
-	known := false
-	for _, l := range e.options.Topology.Listeners {
-		if l.Region != r.region || in.ListenerArn != nil && l.ARN != *in.ListenerArn {
-			continue
-		}
-		known = true
-		all = append(all, rulesOf(l)...)
-	}
-	if in.ListenerArn != nil && !known {
-		return nil, errNoListener
-	}
-	found, missing := pick(all, in.RuleArns, func(r types.Rule) []string { return []string{*r.RuleArn} })
-	if len(missing) > 0 {
-		return nil, fail("RuleNotFound", "One or more rules not found")
-	}
-	page, next, err := elbPage(found, func(r types.Rule) string { return *r.RuleArn }, in.Marker, in.PageSize)
-	return &elb.DescribeRulesOutput{Rules: page, NextMarker: next}, err
-}
-
-// rulesOf lists a listener's rules with the default rule last, as AWS does.
-func rulesOf(l topology.Listener) []types.Rule {
-	var out []types.Rule
-	for _, rule := range l.Rules {
-		view := types.Rule{
-			RuleArn: aws.String(rule.ARN), Priority: aws.String(strconv.Itoa(rule.Priority)), IsDefault: aws.Bool(false),
-			Actions: []types.Action{actionView(rule.Action)}, Conditions: []types.RuleCondition{},
-		}
-		if len(rule.PathPatterns) > 0 {
-			view.Conditions = append(view.Conditions, types.RuleCondition{
-				Field: aws.String("path-pattern"), Values: rule.PathPatterns,
-				PathPatternConfig: &types.PathPatternConditionConfig{Values: rule.PathPatterns},
-			})
-		}
-		if len(rule.HostHeaders) > 0 {
-			view.Conditions = append(view.Conditions, types.RuleCondition{
-				Field: aws.String("host-header"), Values: rule.HostHeaders,
-				HostHeaderConfig: &types.HostHeaderConditionConfig{Values: rule.HostHeaders},
-			})
-		}
-		out = append(out, view)
-	}
-	return append(out, types.Rule{
-		RuleArn: aws.String(defaultRuleARN(l.ARN)), Priority: aws.String("default"), IsDefault: aws.Bool(true),
-		Actions: []types.Action{actionView(l.Default)}, Conditions: []types.RuleCondition{},
-	})
-}
-
-// defaultRuleARN names a listener's default rule, which Terraform does not know.
-func defaultRuleARN(listenerARN string) string { return listenerRuleARN(listenerARN) + "/default" }
-
-// listenerRuleARN is the common beginning of the ARNs of a listener's rules.
-func listenerRuleARN(listenerARN string) string {
-	return strings.Replace(listenerARN, ":listener/", ":listener-rule/", 1)
 }

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -246,6 +247,56 @@ func (b *Balancer) Address(loadBalancerARN string) netip.Addr {
 		}
 	}
 	return netip.Addr{}
+}
+
+// Errors of [Balancer.SetDefault].
+var (
+	ErrNoListener    = errors.New("no such listener")
+	ErrNoTargetGroup = errors.New("no such target group")
+)
+
+// SetDefault changes a listener's default action to one that forwards, as ModifyListener does; from now on, new requests
+// follow it. Errors are [ErrNoListener] and [ErrNoTargetGroup].
+func (b *Balancer) SetDefault(listenerARN string, groups []topology.WeightedTargetGroup) error {
+	l, listener, err := b.listener(listenerARN)
+	if err != nil {
+		return err
+	}
+	action := topology.Action{Type: "forward", TargetGroups: groups}
+	weight := -1
+	for _, w := range groups {
+		g := b.groups[w.TargetGroupARN]
+		if g == nil || g.config.Region != l.config.Region {
+			return fmt.Errorf("%w in %s: %s", ErrNoTargetGroup, l.config.Region, w.TargetGroupARN)
+		}
+		if w.Weight > weight {
+			action.TargetGroupARN, weight = w.TargetGroupARN, w.Weight
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changed[listener.ARN] = action
+	return nil
+}
+
+// Default is a listener's default action of this moment. The error is [ErrNoListener].
+func (b *Balancer) Default(listenerARN string) (topology.Action, error) {
+	l, listener, err := b.listener(listenerARN)
+	if err != nil {
+		return topology.Action{}, err
+	}
+	return l.current(listener).Default, nil
+}
+
+func (b *Balancer) listener(arn string) (*loadBalancer, topology.Listener, error) {
+	for _, l := range b.balancers {
+		for _, listener := range l.listeners {
+			if listener.ARN == arn {
+				return l, listener, nil
+			}
+		}
+	}
+	return nil, topology.Listener{}, fmt.Errorf("%w: %s", ErrNoListener, arn)
 }
 
 // AddressOf is the address of the load balancer with a DNS name; a trailing dot, upper case and the prefix "dualstack."

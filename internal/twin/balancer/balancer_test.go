@@ -237,6 +237,44 @@ func TestRules(t *testing.T) {
 	}
 }
 
+func TestWeightsDivideTheRequests(t *testing.T) {
+	r := newRig(t, nil, 1)
+	app, other := r.program(t, "app", nil), r.program(t, "warden", nil)
+	r.Register(appARN, app.ip, app.port)
+	r.Register(wdnARN, other.ip, other.port)
+	r.await(t, app, "healthy")
+	r.await(t, other, "healthy")
+	for _, c := range []struct{ app, warden int }{{1, 0}, {0, 7}, {1, 1}} {
+		err := r.SetDefault("arn:l80", []topology.WeightedTargetGroup{{TargetGroupARN: appARN, Weight: c.app}, {TargetGroupARN: wdnARN, Weight: c.warden}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := [2]int64{app.calls.Load(), other.calls.Load()}
+		for range 200 {
+			if resp, _ := r.get(t, "/v1/x", ""); resp.StatusCode != http.StatusOK {
+				t.Fatalf("weights %+v: %s", c, resp.Status)
+			}
+		}
+		got := [2]int64{app.calls.Load() - before[0], other.calls.Load() - before[1]}
+		// 200 fair coins show fewer than 50 heads once in 10^13 times.
+		if c.app == 0 && got[0] > 0 || c.warden == 0 && got[1] > 0 || c.app > 0 && c.warden > 0 && min(got[0], got[1]) < 50 {
+			t.Errorf("weights %+v gave %v requests", c, got)
+		}
+	}
+	if err := r.SetDefault("arn:l80", []topology.WeightedTargetGroup{{TargetGroupARN: appARN}}); err != nil {
+		t.Fatal(err)
+	}
+	if resp, _ := r.get(t, "/v1/x", ""); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("without any weight: %s", resp.Status)
+	}
+	if err := r.SetDefault("arn:l80", []topology.WeightedTargetGroup{{TargetGroupARN: "arn:nobody", Weight: 1}}); !errors.Is(err, ErrNoTargetGroup) {
+		t.Errorf("an unknown target group gives %v", err)
+	}
+	if err := r.SetDefault("arn:nobody", nil); !errors.Is(err, ErrNoListener) {
+		t.Errorf("an unknown listener gives %v", err)
+	}
+}
+
 func TestRoundRobinAndForwardedHeaders(t *testing.T) {
 	r := newRig(t, nil, 1)
 	var mu sync.Mutex

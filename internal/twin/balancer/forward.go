@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -52,7 +53,7 @@ func (l *loadBalancer) handler(listener topology.Listener) http.Handler {
 		if accepted, ok := r.Context().Value(acceptedKey{}).(time.Time); ok && time.Since(accepted) > l.keepAlive {
 			w.Header().Set("Connection", "close")
 		}
-		switch a := route(listener, r); a.Type {
+		switch a := route(l.current(listener), r); a.Type {
 		case "redirect":
 			l.redirect(w, r, listener, a)
 		case "fixed-response":
@@ -63,7 +64,12 @@ func (l *loadBalancer) handler(listener topology.Listener) http.Handler {
 			w.WriteHeader(a.StatusCode)
 			_, _ = io.WriteString(w, a.Body)
 		default:
-			l.forward(w, r, listener, l.owner.groups[a.TargetGroupARN])
+			arn, ok := share(weights(a), rand.Uint64())
+			if !ok {
+				l.fail(w, http.StatusServiceUnavailable)
+				return
+			}
+			l.forward(w, r, listener, l.owner.groups[arn])
 		}
 	})
 }

@@ -58,7 +58,9 @@ type loadBalancer struct {
 	servers []*http.Server
 	serving sync.WaitGroup
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	// changed holds the default actions that were changed since the topology was read, by the listener's ARN.
+	changed  map[string]topology.Action
 	conns    map[net.Conn]struct{}
 	handling int
 	stopping bool
@@ -76,7 +78,7 @@ func (c *counters) view() LoadBalancerCounts {
 
 func newLoadBalancer(b *Balancer, config topology.LoadBalancer) (*loadBalancer, error) {
 	l := &loadBalancer{
-		owner: b, config: config, conns: map[net.Conn]struct{}{},
+		owner: b, config: config, conns: map[net.Conn]struct{}{}, changed: map[string]topology.Action{},
 		idle:      max(b.scaled(orDefault(config.IdleTimeout, defaultIdleTimeout)), minimumIdleTimeout),
 		keepAlive: b.scaled(orDefault(config.ClientKeepAlive, defaultClientKeepAlive)),
 	}
@@ -114,13 +116,28 @@ func orDefault(d, fallback time.Duration) time.Duration {
 	return d
 }
 
+// current is a listener with its default action of this moment.
+func (l *loadBalancer) current(listener topology.Listener) topology.Listener {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a, ok := l.changed[listener.ARN]; ok {
+		listener.Default = a
+	}
+	return listener
+}
+
 // targetGroups lists the groups that the load balancer forwards to.
 func (l *loadBalancer) targetGroups() []string {
 	var list []string
 	for _, listener := range l.listeners {
-		for _, a := range actions(listener) {
-			if a.Type == "forward" && !slices.Contains(list, a.TargetGroupARN) {
-				list = append(list, a.TargetGroupARN)
+		for _, a := range actions(l.current(listener)) {
+			if a.Type != "forward" {
+				continue
+			}
+			for _, w := range weights(a) {
+				if !slices.Contains(list, w.TargetGroupARN) {
+					list = append(list, w.TargetGroupARN)
+				}
 			}
 		}
 	}

@@ -24,8 +24,10 @@ func checkActions(l topology.Listener, groups map[string]*group) error {
 	for _, a := range actions(l) {
 		switch a.Type {
 		case "forward":
-			if groups[a.TargetGroupARN] == nil {
-				return fmt.Errorf("listener %s forwards to the unknown target group %q", l.ARN, a.TargetGroupARN)
+			for _, w := range weights(a) {
+				if groups[w.TargetGroupARN] == nil {
+					return fmt.Errorf("listener %s forwards to the unknown target group %q", l.ARN, w.TargetGroupARN)
+				}
 			}
 		case "redirect", "fixed-response":
 			if a.StatusCode < 200 || a.StatusCode > 599 {
@@ -36,6 +38,33 @@ func checkActions(l topology.Listener, groups map[string]*group) error {
 		}
 	}
 	return nil
+}
+
+// weights lists the target groups of a forward action, also of one that names its only one.
+func weights(a topology.Action) []topology.WeightedTargetGroup {
+	if len(a.TargetGroups) > 0 {
+		return a.TargetGroups
+	}
+	return []topology.WeightedTargetGroup{{TargetGroupARN: a.TargetGroupARN, Weight: 1}}
+}
+
+// share picks a target group by weight; n is any number, evenly distributed. Without any weight there is none.
+func share(groups []topology.WeightedTargetGroup, n uint64) (targetGroupARN string, ok bool) {
+	total := 0
+	for _, g := range groups {
+		total += g.Weight
+	}
+	if total <= 0 {
+		return "", false
+	}
+	left := int(n % uint64(total))
+	for _, g := range groups {
+		if left < g.Weight {
+			return g.TargetGroupARN, true
+		}
+		left -= g.Weight
+	}
+	return "", false
 }
 
 // route finds the action for a request: the first rule by priority whose conditions all hold, else the default.
