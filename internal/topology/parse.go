@@ -141,6 +141,8 @@ func (p *parser) read(outputs map[string]*tfjson.StateOutput) {
 	p.readDNS()
 	p.readMonitoring()
 	p.readSecrets()
+	p.readRoles()
+	p.readImageReplication()
 	p.readTermTable()
 	p.readOutputs(outputs)
 }

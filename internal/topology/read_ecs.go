@@ -94,6 +94,7 @@ func (p *parser) readTaskDefinition(r *resource) TaskDefinition {
 	}
 	d.CPUUnits = r.integer("cpu", 1, 1<<20)
 	d.MemoryMiB = r.integer("memory", 1, 1<<24)
+	d.ExecutionRoleARN, d.TaskRoleARN = r.optional("execution_role_arn"), r.optional("task_role_arn")
 	var containers []containerDefinition
 	if !r.embedded("container_definitions", &containers) {
 		return d
