@@ -72,7 +72,7 @@ func (f *drillFlags) run(cmd *cobra.Command) error {
 		}
 		return nil
 	}
-	options, err := f.options(cmd.ErrOrStderr())
+	options, err := f.options(cmd.Context(), cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (f *drillFlags) run(cmd *cobra.Command) error {
 }
 
 // options checks every flag before anything is started.
-func (f *drillFlags) options(progress io.Writer) (drill.Options, error) {
+func (f *drillFlags) options(ctx context.Context, progress io.Writer) (drill.Options, error) {
 	var known []string
 	for _, fault := range drill.Faults() {
 		known = append(known, fault[0])
@@ -118,7 +118,7 @@ func (f *drillFlags) options(progress io.Writer) (drill.Options, error) {
 			return drill.Options{}, usagef("--out %s: the folder is not empty; name a new one", f.out)
 		}
 	}
-	r, err := f.rehearsalFlags.open()
+	r, err := f.rehearsalFlags.open(ctx, progress)
 	if err != nil {
 		return drill.Options{}, err
 	}

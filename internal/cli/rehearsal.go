@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"holdfast/internal/operator"
 	"holdfast/internal/term"
 	"holdfast/internal/topology"
+	"holdfast/internal/topology/render"
 	"holdfast/internal/twin"
 	"holdfast/internal/twin/ecs"
 )
@@ -34,6 +36,8 @@ const minBlock, maxBlock = 10, 250
 // rehearsalFlags say which deployment to build on this machine, and how.
 type rehearsalFlags struct {
 	state        string
+	terraform    string
+	varFiles     []string
 	images       []string
 	speed        float64
 	addressBlock int
@@ -41,6 +45,8 @@ type rehearsalFlags struct {
 
 func (f *rehearsalFlags) register(flags *pflag.FlagSet, speed float64) {
 	flags.StringVar(&f.state, "state", "", "`file` written by 'terraform show -json' (default: the project's own Terraform)")
+	flags.StringVar(&f.terraform, "terraform", "", "`folder` of a Terraform root module to render without AWS, instead of --state")
+	flags.StringArrayVar(&f.varFiles, "var-file", nil, "`file` of variables for --terraform (repeatable)")
 	flags.StringArrayVar(&f.images, "image", nil, "`NAME=PATH`: the program that stands for a container image (repeatable)")
 	flags.Float64Var(&f.speed, "speed", speed, "divide every configured time by `N`")
 	flags.IntVar(&f.addressBlock, "address-block", 0, fmt.Sprintf("`B`, %d to %d: use the addresses 127.B.0.0/16 (default: a free one)", minBlock, maxBlock))
@@ -52,13 +58,13 @@ type rehearsal struct {
 	images   map[string]string
 }
 
-// open checks the flags and reads the state.
-func (f *rehearsalFlags) open() (rehearsal, error) {
+// open checks the flags and reads or renders the state; progress is told what takes long.
+func (f *rehearsalFlags) open(ctx context.Context, progress io.Writer) (rehearsal, error) {
 	if f.addressBlock != 0 && (f.addressBlock < minBlock || f.addressBlock > maxBlock) {
 		return rehearsal{}, usagef("--address-block %d: want a number from %d to %d, or none to have a free one chosen",
 			f.addressBlock, minBlock, maxBlock)
 	}
-	topo, err := f.topology()
+	topo, err := f.topology(ctx, progress)
 	if err != nil {
 		return rehearsal{}, err
 	}
@@ -72,8 +78,15 @@ func (f *rehearsalFlags) open() (rehearsal, error) {
 	return rehearsal{topology: topo, images: images}, nil
 }
 
-func (f *rehearsalFlags) topology() (topology.Topology, error) {
-	if f.state == "" {
+func (f *rehearsalFlags) topology(ctx context.Context, progress io.Writer) (topology.Topology, error) {
+	switch {
+	case f.state != "" && f.terraform != "":
+		return topology.Topology{}, usagef("--state %s and --terraform %s: pass one of them", f.state, f.terraform)
+	case f.terraform == "" && len(f.varFiles) > 0:
+		return topology.Topology{}, usagef("--var-file %s: it belongs to --terraform DIR", f.varFiles[0])
+	case f.terraform != "":
+		return f.render(ctx, progress)
+	case f.state == "":
 		return topology.Default()
 	}
 	file, err := os.Open(f.state)
@@ -94,6 +107,51 @@ func (f *rehearsalFlags) topology() (topology.Topology, error) {
 		return topology.Topology{}, usagef("--state %s: %w", f.state, err)
 	}
 	return topo, nil
+}
+
+// source is the flag that says where a deployment of the user's own comes from, empty for the project's.
+func (f *rehearsalFlags) source() string {
+	switch {
+	case f.state != "":
+		return "--state " + f.state
+	case f.terraform != "":
+		return "--terraform " + f.terraform
+	}
+	return ""
+}
+
+// render makes the state of a configuration with mock providers, without AWS.
+func (f *rehearsalFlags) render(ctx context.Context, progress io.Writer) (topology.Topology, error) {
+	command := cmp.Or(os.Getenv("HOLDFAST_TERRAFORM"), "terraform")
+	if _, err := exec.LookPath(command); err != nil {
+		return topology.Topology{}, fmt.Errorf("%w: --terraform %s: %w: install Terraform 1.11 or later, or set HOLDFAST_TERRAFORM to it",
+			operator.ErrEnvironment, f.terraform, err)
+	}
+	options := render.Options{
+		Terraform: command, PluginDir: os.Getenv("HOLDFAST_TF_PLUGIN_DIR"), Dir: f.terraform,
+		Progress: func(what string) { fmt.Fprintln(progress, what+" …") },
+	}
+	for _, file := range f.varFiles {
+		path, err := filepath.Abs(file) // as Terraform's own -var-file: relative to where one stands
+		if err == nil {
+			_, err = os.Stat(path)
+		}
+		if err != nil {
+			return topology.Topology{}, usagef("--var-file %s: %w", file, err)
+		}
+		options.VarFiles = append(options.VarFiles, path)
+	}
+	state, err := render.Render(ctx, options)
+	if err == nil {
+		var topo topology.Topology
+		if topo, err = topology.Parse(state); err == nil {
+			return topo, nil
+		}
+	}
+	if ctx.Err() != nil {
+		return topology.Topology{}, ctx.Err()
+	}
+	return topology.Topology{}, usagef("--terraform %s: %w", f.terraform, err)
 }
 
 // The lease and margin of a deployment whose output does not say.
@@ -146,9 +204,9 @@ func (f *rehearsalFlags) programs(topo topology.Topology) (map[string]string, er
 		switch {
 		case name == "holdfast":
 			program = self
-		case name != "payd" && f.state != "":
-			return nil, usagef("--state %s: it runs the image %s, which has no program on this machine; pass --image %s=PATH",
-				f.state, image, name)
+		case name != "payd" && f.source() != "":
+			return nil, usagef("%s: it runs the image %s, which has no program on this machine; pass --image %s=PATH",
+				f.source(), image, name)
 		}
 		if _, err := exec.LookPath(program); err != nil {
 			return nil, fmt.Errorf("%w: the program for the image %s is missing: %w; run 'make build', or pass --image %s=PATH",

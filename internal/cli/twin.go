@@ -55,7 +55,7 @@ func newTwinUpCommand() *cobra.Command {
 			if _, err := runPath(name); err != nil {
 				return err
 			}
-			r, err := f.open()
+			r, err := f.open(cmd.Context(), cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
