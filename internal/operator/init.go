@@ -54,7 +54,7 @@ func (o *Operator) Init(ctx context.Context, opt InitOptions) (term.Record, erro
 	first := term.Record{
 		Deployment: o.cfg.Suffix, Version: 1, Term: highest + 1, Holder: holder, Renewal: 1, Nonce: rand.Text(),
 		LeaseMS: cmp.Or(opt.Lease, o.cfg.Lease()).Milliseconds(), MarginMS: cmp.Or(opt.Margin, o.cfg.Margin()).Milliseconds(),
-		State: term.Held, ServedTerm: highest, MovedAt: time.Now().UTC(),
+		State: term.Held, ServedTerm: highest, // MovedAt stays zero: nothing has moved yet, so no cool-down runs
 		TakeoverBudget: cmp.Or(opt.TakeoverBudget, DefaultTakeoverBudget),
 	}
 	if err := first.Validate(); err != nil {

@@ -121,6 +121,9 @@ func TestInitIsAboveEveryTerm(t *testing.T) {
 	if err != nil || r.Term != 9 || r.Holder != "primary" || r.ServedTerm != 8 || r.State != term.Held || r.Lease() != 20*time.Second || r.TakeoverBudget != DefaultTakeoverBudget {
 		t.Fatalf("record %+v, %v", r, err)
 	}
+	if !r.MovedAt.IsZero() {
+		t.Errorf("moved_at is %v: a new record would forbid hand-overs for health for a whole cool-down", r.MovedAt)
+	}
 	if stored, _ := m.Record(); stored.Nonce != r.Nonce || stored.Version != 1 {
 		t.Errorf("stored %+v", stored)
 	}

@@ -238,8 +238,12 @@ func (s Status) WriteText(out io.Writer) error {
 	case r == nil:
 		fmt.Fprintf(&b, "record     none: %s\n", s.RecordError)
 	default:
+		since := "the beginning"
+		if !r.MovedAt.IsZero() {
+			since = r.MovedAt.Format(time.RFC3339)
+		}
 		fmt.Fprintf(&b, "term       %d, %s by %s since %s, served term %d, renewal %d\n",
-			r.Term, r.State, r.Holder, r.MovedAt.Format(time.RFC3339), r.ServedTerm, r.Renewal)
+			r.Term, r.State, r.Holder, since, r.ServedTerm, r.Renewal)
 		running := "it was not renewed while this command watched"
 		if s.LeaseRunning {
 			running = "it was renewed while this command watched"
