@@ -142,7 +142,6 @@ func (p *parser) read(outputs map[string]*tfjson.StateOutput) {
 	p.readMonitoring()
 	p.readSecrets()
 	p.readRoles()
-	p.readImageReplication()
 	p.readTermTable()
 	p.readOutputs(outputs)
 }

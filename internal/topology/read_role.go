@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
-	"strings"
 )
 
 // Role is an IAM role with what it may do.
@@ -21,21 +20,6 @@ type Role struct {
 type Policy struct {
 	Name     string `json:"name"`
 	Document string `json:"document"`
-}
-
-// ImageReplication copies the images that are pushed to one region's registry to another one.
-type ImageReplication struct {
-	// Region is the registry's own region, empty where the state does not say (the AWS provider before version 6).
-	Region      string `json:"region,omitempty"`
-	Destination string `json:"destination"`
-	// RepositoryPrefixes limit it to repositories whose names begin so; empty means all.
-	RepositoryPrefixes []string `json:"repository_prefixes,omitempty"`
-}
-
-// Covers reports whether the rule copies a repository of its region.
-func (r ImageReplication) Covers(repository string) bool {
-	return len(r.RepositoryPrefixes) == 0 ||
-		slices.ContainsFunc(r.RepositoryPrefixes, func(p string) bool { return strings.HasPrefix(repository, p) })
 }
 
 func (p *parser) readRoles() {
@@ -82,26 +66,4 @@ func (p *parser) readPolicy(o object) Policy {
 		policy.Document = string(document)
 	}
 	return policy
-}
-
-func (p *parser) readImageReplication() {
-	for _, r := range p.byType["aws_ecr_replication_configuration"] {
-		configuration, ok := r.block("replication_configuration")
-		if !ok {
-			continue
-		}
-		for _, rule := range configuration.blocks("rule") {
-			var prefixes []string
-			for _, filter := range rule.blocks("repository_filter") {
-				prefixes = append(prefixes, filter.text("filter"))
-			}
-			slices.Sort(prefixes)
-			for _, d := range rule.blocks("destination") {
-				p.t.ImageReplications = append(p.t.ImageReplications, ImageReplication{
-					Region: r.optional("region"), Destination: d.knownRegion("region"), RepositoryPrefixes: prefixes,
-				})
-			}
-		}
-	}
-	sortBy(p.t.ImageReplications, func(r ImageReplication) string { return r.Region + "/" + r.Destination })
 }

@@ -29,10 +29,3 @@ func TestDefaultHasTheTasksRoles(t *testing.T) {
 		}
 	}
 }
-
-func TestReplicationCoversByPrefix(t *testing.T) {
-	r := topology.ImageReplication{RepositoryPrefixes: []string{"pay"}}
-	if !r.Covers("payd") || r.Covers("holdfast") || !(topology.ImageReplication{}).Covers("holdfast") {
-		t.Error("a rule covers the repositories with its prefixes, and all without any")
-	}
-}

@@ -43,14 +43,15 @@ type Topology struct {
 	Records         []Record         `json:"records"`
 	HealthChecks    []HealthCheck    `json:"health_checks"`
 	Alarms          []Alarm          `json:"alarms"`
-	Topics          []Topic          `json:"topics"`
-	Subscriptions   []Subscription   `json:"subscriptions"`
-	LogGroups       []LogGroup       `json:"log_groups"`
-	Secrets         []Secret         `json:"secrets"`
-	Roles           []Role           `json:"roles"`
-	TermTable       TermTable        `json:"term_table"`
-	// ImageReplications are the registry's own; without one, an image is in the region that its name says.
-	ImageReplications []ImageReplication `json:"image_replications,omitempty"`
+	// CompositeAlarms watch other alarms; EventSubscriptions send what the databases report to topics.
+	CompositeAlarms    []CompositeAlarm    `json:"composite_alarms,omitempty"`
+	EventSubscriptions []EventSubscription `json:"event_subscriptions,omitempty"`
+	Topics             []Topic             `json:"topics"`
+	Subscriptions      []Subscription      `json:"subscriptions"`
+	LogGroups          []LogGroup          `json:"log_groups"`
+	Secrets            []Secret            `json:"secrets"`
+	Roles              []Role              `json:"roles"`
+	TermTable          TermTable           `json:"term_table"`
 }
 
 // Site is one region's whole stack. Its name is a name, not a role: after a failover the site "dr" is active.
@@ -399,6 +400,29 @@ type Alarm struct {
 	TreatMissingData   string            `json:"treat_missing_data"`
 	AlarmActions       []string          `json:"alarm_actions"`
 	OKActions          []string          `json:"ok_actions"`
+}
+
+// CompositeAlarm is a CloudWatch alarm on the states of other alarms of its region.
+type CompositeAlarm struct {
+	Region string `json:"region"`
+	Name   string `json:"name"`
+	ARN    string `json:"arn"`
+	// Rule is CloudWatch's expression, as in ALARM("a") AND NOT OK("b").
+	Rule         string   `json:"rule"`
+	AlarmActions []string `json:"alarm_actions"`
+	OKActions    []string `json:"ok_actions"`
+}
+
+// EventSubscription sends the RDS events of some sources to a topic.
+type EventSubscription struct {
+	Region   string `json:"region"`
+	Name     string `json:"name"`
+	TopicARN string `json:"topic_arn"`
+	// SourceType is "db-cluster", "db-instance" and so on, empty for all.
+	SourceType string `json:"source_type,omitempty"`
+	// SourceIDs and Categories bound what is sent; an empty list means all.
+	SourceIDs  []string `json:"source_ids,omitempty"`
+	Categories []string `json:"categories,omitempty"`
 }
 
 // Topic is an SNS topic.
