@@ -110,3 +110,21 @@ func TestParsingTwiceGivesTheSame(t *testing.T) {
 		t.Error("two parses of one state differ")
 	}
 }
+
+// What a person is told: the alarm on a region in trouble, and what the databases report about a failover.
+func TestDefaultTellsPeople(t *testing.T) {
+	d := parsedDefault(t)
+	for _, s := range d.Sites {
+		topic := d.Topics[slices.IndexFunc(d.Topics, func(x topology.Topic) bool { return x.Region == s.Region })].ARN
+		i := slices.IndexFunc(d.CompositeAlarms, func(c topology.CompositeAlarm) bool { return c.Name == "region-impaired-"+s.Name+"-"+d.Suffix })
+		if i < 0 || d.CompositeAlarms[i].Region != s.Region || !slices.Contains(d.CompositeAlarms[i].AlarmActions, topic) ||
+			!strings.Contains(d.CompositeAlarms[i].Rule, `ALARM("ecs-healthy-hosts-`+s.Name+`-`+d.Suffix+`")`) {
+			t.Errorf("composite alarms are %+v", d.CompositeAlarms)
+		}
+		j := slices.IndexFunc(d.EventSubscriptions, func(e topology.EventSubscription) bool { return e.Region == s.Region })
+		if j < 0 || d.EventSubscriptions[j].TopicARN != topic || !slices.Equal(d.EventSubscriptions[j].SourceIDs, []string{s.DBClusterIdentifier}) ||
+			!slices.Contains(d.EventSubscriptions[j].Categories, "global-failover") {
+			t.Errorf("event subscriptions are %+v", d.EventSubscriptions)
+		}
+	}
+}

@@ -27,6 +27,25 @@ func (p *parser) readMonitoring() {
 	for _, r := range p.byType["aws_cloudwatch_metric_alarm"] {
 		p.readAlarm(r)
 	}
+	for _, r := range p.byType["aws_cloudwatch_composite_alarm"] {
+		c := CompositeAlarm{
+			Name: r.text("alarm_name"), Rule: r.text("alarm_rule"),
+			AlarmActions: slices.Sorted(slices.Values(r.texts("alarm_actions"))), OKActions: slices.Sorted(slices.Values(r.texts("ok_actions"))),
+		}
+		c.ARN, c.Region = r.home("arn")
+		p.wantTopics(c.AlarmActions, r.object, "alarm_actions")
+		p.wantTopics(c.OKActions, r.object, "ok_actions")
+		p.t.CompositeAlarms = append(p.t.CompositeAlarms, c)
+	}
+	for _, r := range p.byType["aws_db_event_subscription"] {
+		s := EventSubscription{
+			Name: r.text("name"), TopicARN: r.text("sns_topic"), SourceType: r.optional("source_type"),
+			SourceIDs: slices.Sorted(slices.Values(r.texts("source_ids"))), Categories: slices.Sorted(slices.Values(r.texts("event_categories"))),
+		}
+		_, s.Region = r.home("sns_topic") // a subscription and its topic are in one region
+		p.want(kindTopic, s.TopicARN, r.object, "sns_topic")
+		p.t.EventSubscriptions = append(p.t.EventSubscriptions, s)
+	}
 }
 
 func (p *parser) readAlarm(r *resource) {

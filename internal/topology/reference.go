@@ -142,6 +142,8 @@ func (p *parser) sort() {
 	sortBy(t.Records, func(r Record) string { return r.ZoneID + "/" + r.Name + "/" + r.Type + "/" + r.SetIdentifier })
 	sortBy(t.HealthChecks, func(h HealthCheck) string { return h.ID })
 	sortBy(t.Alarms, func(a Alarm) string { return a.Region + "/" + a.Name })
+	sortBy(t.CompositeAlarms, func(a CompositeAlarm) string { return a.Region + "/" + a.Name })
+	sortBy(t.EventSubscriptions, func(s EventSubscription) string { return s.Region + "/" + s.Name })
 	sortBy(t.Topics, func(s Topic) string { return s.Region + "/" + s.Name })
 	sortBy(t.Subscriptions, func(s Subscription) string { return s.Region + "/" + s.TopicARN + "/" + s.Protocol + "/" + s.Endpoint })
 	sortBy(t.LogGroups, func(g LogGroup) string { return g.Region + "/" + g.Name })
