@@ -3,6 +3,7 @@
 //
 //	holdfast.write_lease      one row: term, valid_until, server_started, sealed_term, drained_term, renewal
 //	holdfast.terms            one row per term served: the lineage of this database
+//	holdfast.pins             break glass: leave to go on without the term store (P18)
 //	holdfast.protected_tables a view of the tables that carry the trigger
 //
 // and a deferred constraint trigger, ENABLE ALWAYS, on every protected table. A transaction that wrote to one of them

@@ -75,6 +75,8 @@ type State struct {
 	Lease         Lease
 	// Terms are the terms in holdfast.terms, ascending.
 	Terms []term.Number
+	// Pin is the newest pin, whatever became of it.
+	Pin Pin
 }
 
 // LeaseValid reports whether commits passed at DatabaseTime.
@@ -89,30 +91,65 @@ func IsRefused(err error) bool { return sqlState(err) == Refused }
 //go:embed sql/sample.sql
 var sampleSQL string
 
+//go:embed sql/sample_v1.sql
+var sampleV1SQL string
+
 //go:embed sql/sample_bare.sql
 var sampleBareSQL string
 
-// Sample reads everything that the warden wants to know of a database, in one round trip. It works on a standby, and
-// without the schema (then with a second round trip).
+// Sample reads everything that the warden wants to know of a database, in one round trip. It works on a standby, with an
+// older schema, and without one (each with one round trip more).
 func Sample(ctx context.Context, db DB) (State, error) {
-	s := State{Installed: true}
-	var terms []int64
-	err := db.QueryRow(ctx, sampleSQL).Scan(&s.InRecovery, &s.DatabaseTime, &s.ServerStarted, &s.MaxPreparedTransactions,
-		&s.Position, &s.SchemaVersion, &s.Lease.Term, &s.Lease.ValidUntil, &s.Lease.ServerStarted,
-		&s.Lease.SealedTerm, &s.Lease.DrainedTerm, &s.Lease.Renewal, &terms)
+	s, err := sampleSchema(ctx, db, sampleSQL, true)
+	if missing(err) {
+		s, err = sampleSchema(ctx, db, sampleV1SQL, false)
+	}
 	if missing(err) {
 		s = State{}
-		terms = nil
 		err = db.QueryRow(ctx, sampleBareSQL).Scan(&s.InRecovery, &s.DatabaseTime, &s.ServerStarted, &s.MaxPreparedTransactions)
 	}
 	if err != nil {
 		return State{}, fmt.Errorf("sample the database: %w", err)
 	}
+	return s, nil
+}
+
+func sampleSchema(ctx context.Context, db DB, sql string, pins bool) (State, error) {
+	s := State{Installed: true}
+	var (
+		terms                    []int64
+		forMS, leaseMS, marginMS int64
+		confirmed, ended         *time.Time
+		p                        = &s.Pin
+		into                     = []any{
+			&s.InRecovery, &s.DatabaseTime, &s.ServerStarted, &s.MaxPreparedTransactions,
+			&s.Position, &s.SchemaVersion, &s.Lease.Term, &s.Lease.ValidUntil, &s.Lease.ServerStarted,
+			&s.Lease.SealedTerm, &s.Lease.DrainedTerm, &s.Lease.Renewal, &terms,
+		}
+	)
+	if pins {
+		into = append(into, &p.ID, &p.Term, &p.Site, &p.PinnedAt, &p.ServerStarted, &forMS, &leaseMS, &marginMS, &p.By, &p.Reason,
+			&confirmed, &ended)
+	}
+	if err := db.QueryRow(ctx, sql).Scan(into...); err != nil {
+		return State{}, err
+	}
 	for _, n := range terms {
 		s.Terms = append(s.Terms, term.Number(n))
 	}
+	if p.ID == 0 {
+		s.Pin = Pin{}
+		return s, nil
+	}
+	p.For, p.Lease, p.Margin = milliseconds(forMS), milliseconds(leaseMS), milliseconds(marginMS)
+	p.Confirmed = confirmed != nil
+	if ended != nil {
+		p.EndedAt = *ended
+	}
 	return s, nil
 }
+
+func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // explain names the operation and turns what PostgreSQL says into the package's errors.
 func explain(operation string, err error) error {

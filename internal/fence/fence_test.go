@@ -170,6 +170,9 @@ func TestFence(t *testing.T) {
 		"drain spares the young":                                  testDrainSparesTheYoung,
 		"drain lets the quick end":                                testDrainGrace,
 		"drain ends with its context":                             testDrainContext,
+		"pin":                                                     testPin,
+		"pin: what came later voids it":                           testPinYields,
+		"sample a schema of version 1":                            testSampleVersion1,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

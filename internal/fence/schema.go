@@ -8,7 +8,7 @@ import (
 )
 
 // SchemaVersion is the version of the schema that this package installs.
-const SchemaVersion = 1
+const SchemaVersion = 2
 
 //go:embed sql/schema.sql
 var schemaSQL string

@@ -6,5 +6,9 @@ SELECT pg_catalog.pg_is_in_recovery(),
        holdfast.current_position(),
        (SELECT coalesce(max(version), 0) FROM holdfast.schema_version),
        l.term, l.valid_until, l.server_started, l.sealed_term, l.drained_term, l.renewal,
-       ARRAY(SELECT term FROM holdfast.terms ORDER BY term)
+       ARRAY(SELECT term FROM holdfast.terms ORDER BY term),
+       coalesce(p.id, 0), coalesce(p.term, 0), coalesce(p.site, ''), coalesce(p.pinned_at, 'epoch'),
+       coalesce(p.server_started, 'epoch'), coalesce(p.for_ms, 0), coalesce(p.lease_ms, 0), coalesce(p.margin_ms, 0),
+       coalesce(p.asked_by, ''), coalesce(p.reason, ''), p.confirmed_at, p.ended_at
 FROM holdfast.write_lease AS l
+LEFT JOIN (SELECT * FROM holdfast.pins ORDER BY id DESC LIMIT 1) AS p ON true

@@ -1,4 +1,4 @@
--- The write fence, version 1. Idempotent; one transaction, because it is sent as one simple query.
+-- The write fence, version 2. Idempotent; one transaction, because it is sent as one simple query.
 SELECT pg_catalog.pg_advisory_xact_lock(5217480117322001);
 -- Rather an error than a queue of waiting commits behind a lock that some long transaction keeps us from.
 SELECT pg_catalog.set_config('lock_timeout', '10s', true);
@@ -36,6 +36,27 @@ CREATE TABLE IF NOT EXISTS holdfast.terms (
     at       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
 COMMENT ON TABLE holdfast.terms IS 'terms served, in order: the lineage of this database';
+
+-- Break glass (P18): the site that serves the term may go on without the term store for a while. Only the newest row
+-- counts. It replicates, and a copy that shows an open row of its newest term never gets a lease of its own meanwhile.
+CREATE TABLE IF NOT EXISTS holdfast.pins (
+    id             bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    term           bigint      NOT NULL CHECK (term > 0),
+    site           text        NOT NULL,
+    pinned_at      timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    server_started timestamptz NOT NULL DEFAULT pg_catalog.pg_postmaster_start_time(),
+    for_ms         bigint      NOT NULL CHECK (for_ms > 0),
+    lease_ms       bigint      NOT NULL CHECK (lease_ms > 0),
+    margin_ms      bigint      NOT NULL CHECK (margin_ms > 0 AND lease_ms >= 2 * margin_ms),
+    asked_by       text        NOT NULL,
+    reason         text        NOT NULL,
+    confirmed_at   timestamptz,
+    evidence       text        NOT NULL DEFAULT '',
+    ended_at       timestamptz,
+    ended_because  text        NOT NULL DEFAULT ''
+);
+COMMENT ON COLUMN holdfast.pins.server_started IS 'the pin''s times are on this server''s clock; on any other the pin is void';
+COMMENT ON COLUMN holdfast.pins.evidence IS 'how it is known that the other site stands still; set with confirmed_at, from which on the pin gives a lease';
 
 -- For people, and for the lineage: where the server is in the log. Empty where the service will not say.
 CREATE OR REPLACE FUNCTION holdfast.current_position() RETURNS text
@@ -133,6 +154,6 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE t.tgname = 'holdfast_write_lease' AND t.tgfoid = 'holdfast.check_write_lease'::regproc;
 
 GRANT USAGE ON SCHEMA holdfast TO PUBLIC;
-GRANT SELECT ON holdfast.schema_version, holdfast.write_lease, holdfast.terms, holdfast.protected_tables TO PUBLIC;
+GRANT SELECT ON holdfast.schema_version, holdfast.write_lease, holdfast.terms, holdfast.pins, holdfast.protected_tables TO PUBLIC;
 
-INSERT INTO holdfast.schema_version (version) VALUES (1) ON CONFLICT DO NOTHING;
+INSERT INTO holdfast.schema_version (version) VALUES (1), (2) ON CONFLICT DO NOTHING;
