@@ -1,8 +1,10 @@
 package topology
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // readNetworks reads VPCs, subnets, route tables and what routes lead to. IPv6 routes are left out: the twin's
@@ -24,9 +26,57 @@ func (p *parser) readNetworks() {
 		}
 	}
 	p.readRouteTables(byID)
+	p.readWaysOut(byID)
 	for _, n := range byID {
 		markPublic(n)
 		p.t.Networks = append(p.t.Networks, *n)
+	}
+}
+
+// readWaysOut reads VPC endpoints and NAT gateways.
+func (p *parser) readWaysOut(byID map[string]*Network) {
+	for _, r := range p.byType["aws_vpc_endpoint"] {
+		n := p.network(byID, r.object)
+		if n == nil {
+			continue
+		}
+		e := VPCEndpoint{
+			ID: r.text("id"), Service: r.text("service_name"), Kind: cmp.Or(r.optional("vpc_endpoint_type"), "Gateway"),
+			SubnetIDs: slices.Sorted(slices.Values(r.texts("subnet_ids"))), PrivateDNS: r.truth("private_dns_enabled"),
+			SecurityGroupIDs: slices.Sorted(slices.Values(r.texts("security_group_ids"))),
+			RouteTableIDs:    slices.Sorted(slices.Values(r.texts("route_table_ids"))), PrefixListID: r.optional("prefix_list_id"),
+		}
+		// Services of others have no such prefix, and nobody here asks for them.
+		e.Service = strings.TrimPrefix(e.Service, "com.amazonaws."+n.Region+".")
+		p.wantAll(kindSubnet, e.SubnetIDs, r.object, "subnet_ids")
+		p.wantAll(kindSecurityGroup, e.SecurityGroupIDs, r.object, "security_group_ids")
+		p.wantAll(kindRouteTable, e.RouteTableIDs, r.object, "route_table_ids")
+		n.Endpoints = append(n.Endpoints, e)
+	}
+	// The associations may be resources of their own, or seen by the endpoint only after a refresh.
+	for _, r := range p.byType["aws_vpc_endpoint_route_table_association"] {
+		id, table := r.text("vpc_endpoint_id"), r.text("route_table_id")
+		p.want(kindVPCEndpoint, id, r.object, "vpc_endpoint_id")
+		p.want(kindRouteTable, table, r.object, "route_table_id")
+		for _, n := range byID {
+			for i := range n.Endpoints {
+				if e := &n.Endpoints[i]; e.ID == id && !slices.Contains(e.RouteTableIDs, table) {
+					e.RouteTableIDs = append(e.RouteTableIDs, table)
+					slices.Sort(e.RouteTableIDs)
+				}
+			}
+		}
+	}
+	for _, r := range p.byType["aws_nat_gateway"] {
+		gateway := NATGateway{ID: r.text("id"), SubnetID: r.text("subnet_id")}
+		if ip, err := netip.ParseAddr(r.optional("public_ip")); err == nil && ip.Is4() {
+			gateway.PublicIP = ip.String()
+		}
+		for _, n := range byID {
+			if slices.ContainsFunc(n.Subnets, func(s Subnet) bool { return s.ID == gateway.SubnetID }) {
+				n.NATGateways = append(n.NATGateways, gateway)
+			}
+		}
 	}
 }
 

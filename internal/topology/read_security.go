@@ -101,6 +101,7 @@ func (p *parser) singleRule(r *resource) []SecurityGroupRule {
 	if !ok {
 		return nil
 	}
+	rule.ID = r.optional("security_group_rule_id")
 	rule.CIDR = r.optional("cidr_ipv4")
 	rule.PeerSecurityGroupID = r.optional("referenced_security_group_id")
 	rule.PrefixListID = r.optional("prefix_list_id")
@@ -142,11 +143,15 @@ func ruleBase(o object, protocolField string) (SecurityGroupRule, bool) {
 	return rule, true
 }
 
-// orderRules sorts and drops repetitions: a refreshed state shows separate rules in their group as well.
+// orderRules sorts and drops repetitions: a refreshed state shows separate rules in their group as well. Of two that say
+// the same, the one with an identifier stays.
 func orderRules(rules []SecurityGroupRule) []SecurityGroupRule {
 	slices.SortFunc(rules, func(a, b SecurityGroupRule) int {
 		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.FromPort, b.FromPort), cmp.Compare(a.ToPort, b.ToPort),
-			cmp.Compare(a.CIDR, b.CIDR), cmp.Compare(a.PeerSecurityGroupID, b.PeerSecurityGroupID), cmp.Compare(a.PrefixListID, b.PrefixListID))
+			cmp.Compare(a.CIDR, b.CIDR), cmp.Compare(a.PeerSecurityGroupID, b.PeerSecurityGroupID), cmp.Compare(a.PrefixListID, b.PrefixListID), cmp.Compare(b.ID, a.ID))
 	})
-	return slices.Compact(rules)
+	return slices.CompactFunc(rules, func(a, b SecurityGroupRule) bool {
+		a.ID, b.ID = "", ""
+		return a == b
+	})
 }

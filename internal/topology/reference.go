@@ -122,6 +122,8 @@ func (p *parser) sort() {
 	for i := range t.Networks {
 		sortBy(t.Networks[i].Subnets, func(s Subnet) string { return s.ID })
 		sortBy(t.Networks[i].Routes, func(r RouteTable) string { return r.ID })
+		sortBy(t.Networks[i].Endpoints, func(e VPCEndpoint) string { return e.ID })
+		sortBy(t.Networks[i].NATGateways, func(g NATGateway) string { return g.ID })
 	}
 	sortBy(t.Peerings, func(c Peering) string { return c.ID })
 	sortBy(t.SecurityGroups, func(g SecurityGroup) string { return g.Region + "/" + g.ID })

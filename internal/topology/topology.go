@@ -78,6 +78,34 @@ type Network struct {
 	CIDR    string       `json:"cidr"`
 	Subnets []Subnet     `json:"subnets"`
 	Routes  []RouteTable `json:"route_tables"`
+	// Endpoints and NATGateways are what leads out of the VPC without an internet gateway of its own.
+	Endpoints   []VPCEndpoint `json:"endpoints,omitempty"`
+	NATGateways []NATGateway  `json:"nat_gateways,omitempty"`
+}
+
+// VPCEndpoint leads to an AWS service inside the AWS network.
+type VPCEndpoint struct {
+	ID string `json:"id"`
+	// Service is the service's name without "com.amazonaws." and the region, as in "dynamodb" and "ecr.api".
+	Service string `json:"service"`
+	// Kind is "Interface" or "Gateway".
+	Kind string `json:"kind"`
+	// SubnetIDs, SecurityGroupIDs and PrivateDNS belong to an interface endpoint. Without PrivateDNS the service's usual
+	// name does not lead to it.
+	SubnetIDs        []string `json:"subnet_ids,omitempty"`
+	SecurityGroupIDs []string `json:"security_group_ids,omitempty"`
+	PrivateDNS       bool     `json:"private_dns,omitempty"`
+	// RouteTableIDs and PrefixListID belong to a gateway endpoint.
+	RouteTableIDs []string `json:"route_table_ids,omitempty"`
+	PrefixListID  string   `json:"prefix_list_id,omitempty"`
+}
+
+// NATGateway sends what comes from private subnets to the internet under an address of its own.
+type NATGateway struct {
+	ID       string `json:"id"`
+	SubnetID string `json:"subnet_id"`
+	// PublicIP is its address on the internet, empty if the state does not tell one.
+	PublicIP string `json:"public_ip,omitempty"`
 }
 
 // Subnet is one subnet of a VPC.
@@ -121,6 +149,8 @@ type SecurityGroup struct {
 
 // SecurityGroupRule allows one protocol and port range from or to a peer.
 type SecurityGroupRule struct {
+	// ID is the rule's own identifier (sgr-…), empty for a rule that the state shows inside its group only.
+	ID string `json:"id,omitempty"`
 	// Protocol is "tcp", "udp", "icmp" or "-1" for all.
 	Protocol string `json:"protocol"`
 	FromPort int    `json:"from_port"`
