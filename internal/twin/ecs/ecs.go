@@ -144,8 +144,11 @@ type Task struct {
 	HealthStatus  string
 	StoppedReason string
 	// StopCode is "EssentialContainerExited", "TaskFailedToStart", "ServiceSchedulerInitiated" or "UserInitiated".
-	StopCode   string
-	Address    netip.Addr
+	StopCode string
+	Address  netip.Addr
+	// SubnetID and AvailabilityZone say where the task was placed; empty if the service's subnets are not known.
+	SubnetID, AvailabilityZone string
+
 	Containers []Container
 	CreatedAt  time.Time
 	StartedAt  time.Time

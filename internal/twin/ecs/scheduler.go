@@ -54,6 +54,8 @@ type region struct {
 	frozen bool
 	cancel context.CancelFunc
 	loop   chan struct{}
+	// lostZones are the availability zones that are lost.
+	lostZones map[string]bool
 	// wake asks for a comparison at once.
 	wake  chan struct{}
 	tasks sync.WaitGroup
@@ -187,7 +189,7 @@ func (s *Scheduler) LoseRegion(name string) {
 	}
 	r.up = false
 	for _, t := range s.tasksOf(name) {
-		t.lose()
+		t.lose("The region was lost.")
 	}
 	s.mu.Unlock()
 	s.opts.Supervisor.KillRegion(name)
@@ -235,7 +237,7 @@ func (s *Scheduler) Stop(ctx context.Context) {
 		s.mu.Lock()
 		for _, r := range running {
 			for _, t := range s.tasksOf(r.name) {
-				t.lose()
+				t.lose("The twin was stopped.")
 			}
 		}
 		s.mu.Unlock()

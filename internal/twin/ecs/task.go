@@ -56,10 +56,10 @@ func (t *taskState) stop(code, reason string) {
 }
 
 // lose is the end of the machine that the task runs on. The caller holds the lock.
-func (t *taskState) lose() {
+func (t *taskState) lose(reason string) {
 	t.view.DesiredStatus = "STOPPED"
 	t.view.StopCode = cmp.Or(t.view.StopCode, "TerminationNotice")
-	t.view.StoppedReason = cmp.Or(t.view.StoppedReason, "The region was lost.")
+	t.view.StoppedReason = cmp.Or(t.view.StoppedReason, reason)
 	t.lostOnce.Do(func() { close(t.lost) })
 }
 
@@ -85,6 +85,10 @@ func (s *Scheduler) newTask(r *region, svc *service) (*taskState, error) {
 	if err != nil {
 		return nil, err
 	}
+	subnet, err := s.place(r, svc)
+	if err != nil {
+		return nil, err
+	}
 	id := strings.ReplaceAll(newUUID(), "-", "")
 	address := s.opts.Fabric.Allocate(svc.Region, "task/"+id)
 	if !address.IsValid() {
@@ -98,7 +102,7 @@ func (s *Scheduler) newTask(r *region, svc *service) (*taskState, error) {
 			ARN: fmt.Sprintf("arn:aws:ecs:%s:%s:task/%s/%s", svc.Region, s.opts.Topology.AccountID, svc.ClusterName, id),
 			ID:  id, ClusterARN: clusterARN, TaskDefinitionARN: td.ARN, Region: svc.Region, ServiceName: svc.Name,
 			DeploymentID: svc.primary().ID, LastStatus: "PENDING", DesiredStatus: "RUNNING", HealthStatus: "UNKNOWN", Address: address,
-			CreatedAt: time.Now(),
+			SubnetID: subnet.ID, AvailabilityZone: subnet.AvailabilityZone, CreatedAt: time.Now(),
 		},
 	}
 	for _, c := range td.Containers {

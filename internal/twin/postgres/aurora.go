@@ -150,6 +150,8 @@ type instance struct {
 	// volume is the data directory, empty while there is none.
 	volume string
 	server *pgserver.Server
+	// lost: its availability zone is lost, so its server can't run.
+	lost bool
 	// ready: the server answered a query since it was started.
 	ready bool
 }

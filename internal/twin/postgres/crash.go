@@ -69,7 +69,7 @@ func (a *Aurora) heal(in *instance) {
 	epoch := in.cluster.region.epoch
 	a.spawnLocked(func() {
 		for delay := firstRestartDelay; ; delay = min(2*delay, maxRestartDelay) {
-			err := a.await(epoch, func() bool { return !in.cluster.region.frozen })
+			err := a.await(epoch, in.mayHeal)
 			if err == nil {
 				err = a.healOnce(epoch, in)
 			}
@@ -95,12 +95,7 @@ func (a *Aurora) healOnce(ctx context.Context, in *instance) error {
 	defer release()
 	a.mu.Lock()
 	wanted := in.server == nil && in.volume != "" && !c.rebuilding && c.region.up
-	var successor *instance
-	for _, other := range c.instances {
-		if in.writes() && other != in && other.running() && successor == nil {
-			successor = other
-		}
-	}
+	successor := in.successor()
 	a.mu.Unlock()
 	switch {
 	case !wanted:

@@ -76,6 +76,8 @@ func (a *Aurora) fork(in *instance) (*pgserver.Server, error) {
 		return nil, errRegionDown
 	case r.frozen:
 		return nil, errRegionFrozen
+	case in.lost:
+		return nil, errZoneLost
 	}
 	settings := a.settings()
 	maps.Copy(settings, in.cluster.parameters)
