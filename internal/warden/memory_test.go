@@ -158,10 +158,10 @@ func TestNoExtension(t *testing.T) {
 		"fence not installed": func(_ *Warden, s *fence.State) { s.Installed = false },
 		"sealed":              func(_ *Warden, s *fence.State) { s.Lease.SealedTerm = 1 },
 		"not in the lineage":  func(_ *Warden, s *fence.State) { s.Terms = nil },
-		"releasing":           func(w *Warden, _ *fence.State) { w.memory.store.Record.State = term.Releasing },
-		"held by the other":   func(w *Warden, _ *fence.State) { w.memory.store.Record.Holder = "dr" },
-		"next term":           func(w *Warden, _ *fence.State) { w.memory.store.Record.Term = 2 },
-		"no trust":            func(w *Warden, _ *fence.State) { w.memory.trust = term.Trust{} },
+		"releasing":           func(w *Warden, _ *fence.State) { w.memory.Store.Record.State = term.Releasing },
+		"held by the other":   func(w *Warden, _ *fence.State) { w.memory.Store.Record.Holder = "dr" },
+		"next term":           func(w *Warden, _ *fence.State) { w.memory.Store.Record.Term = 2 },
+		"no trust":            func(w *Warden, _ *fence.State) { w.memory.Trust = term.Trust{} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, _, db := servingWarden(t)
@@ -285,111 +285,6 @@ func TestOvertakenAnswerIsIgnored(t *testing.T) {
 	}
 }
 
-func TestPeerBeaconAge(t *testing.T) {
-	var p peerBeacon
-	b := term.Beacon{Sequence: 7}
-	p.observe(b, true, 100)
-	if p.seen {
-		t.Error("a beacon of unknown age counts as a sign of life")
-	}
-	p.observe(b, true, 200)
-	if p.seen {
-		t.Error("a beacon that stands still counts as a sign of life")
-	}
-	b.Sequence = 8
-	p.observe(b, true, 300)
-	if !p.seen || p.moved != 300 {
-		t.Errorf("after it moved: %+v", p)
-	}
-	p.observe(b, true, 400)
-	if p.moved != 300 {
-		t.Errorf("moved at %v", p.moved)
-	}
-	var late peerBeacon
-	late.observe(term.Beacon{}, false, 100)
-	late.observe(b, true, 200)
-	if !late.seen || late.moved != 200 {
-		t.Errorf("a beacon that appears is a sign of life: %+v", late)
-	}
-}
-
-// at is the quiet active site at an instant of its own clock, changed.
-func at(now time.Duration, change func(*failover.Observation)) failover.Observation {
-	o := failover.Observation{Now: term.Instant(now), Site: "primary", Peer: "dr"}
-	o.Store.Record = firstRecord()
-	o.Store.Record.ServedTerm = 1
-	o.Database = failover.DatabaseView{Reachable: true, Writer: true}
-	o.App = failover.AppView{Known: true, HealthyTargets: 1}
-	if change != nil {
-		change(&o)
-	}
-	return o
-}
-
-func TestDurations(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		steps []failover.Observation
-		want  failover.Durations
-	}{
-		{"quiet", []failover.Observation{at(1, nil), at(9, nil)}, failover.Durations{}},
-		{"database unreachable", []failover.Observation{
-			at(1, func(o *failover.Observation) { o.Database.Reachable = false }), at(9, func(o *failover.Observation) { o.Database.Reachable = false }),
-		}, failover.Durations{DatabaseDown: 8}},
-		{"database back", []failover.Observation{at(1, func(o *failover.Observation) { o.Database.Reachable = false }), at(9, nil)}, failover.Durations{}},
-		{"only a reader answers", []failover.Observation{
-			at(1, func(o *failover.Observation) { o.Database.Writer = false }), at(9, func(o *failover.Observation) { o.Database.Writer = false }),
-		}, failover.Durations{DatabaseDown: 8}},
-		{"a promotion is no outage", []failover.Observation{
-			at(1, func(o *failover.Observation) { o.Database.Writer = false; o.Store.Record.ServedTerm = 0 }),
-			at(9, func(o *failover.Observation) { o.Database.Writer = false; o.Store.Record.ServedTerm = 0 }),
-		}, failover.Durations{Unserved: 8}},
-		{"the gate starts with the first serving", []failover.Observation{
-			at(1, func(o *failover.Observation) { o.App.HealthyTargets = 0; o.Store.Record.ServedTerm = 0 }),
-			at(5, func(o *failover.Observation) { o.App.HealthyTargets = 0 }), at(9, func(o *failover.Observation) { o.App.HealthyTargets = 0 }),
-		}, failover.Durations{AppDown: 4}},
-		{"an outage before the first serving does not count", []failover.Observation{
-			at(1, func(o *failover.Observation) { o.Database.Reachable = false; o.Store.Record.ServedTerm = 0 }),
-			at(5, func(o *failover.Observation) { o.Database.Reachable = false }), at(9, func(o *failover.Observation) { o.Database.Reachable = false }),
-		}, failover.Durations{DatabaseDown: 4}},
-		{"an unknown application changes nothing", []failover.Observation{
-			at(1, func(o *failover.Observation) { o.App.HealthyTargets = 0 }), at(5, func(o *failover.Observation) { o.App = failover.AppView{} }),
-			at(9, func(o *failover.Observation) { o.App.HealthyTargets = 0 }),
-		}, failover.Durations{AppDown: 8}},
-		{"wanted", []failover.Observation{
-			at(1, func(o *failover.Observation) { o.Store.Record.Wanted = &term.Wanted{Site: "dr"} }),
-			at(9, func(o *failover.Observation) { o.Store.Record.Wanted = &term.Wanted{Site: "dr"} }),
-		}, failover.Durations{Wanted: 8}},
-		{"wanted anew", []failover.Observation{
-			at(1, func(o *failover.Observation) { o.Store.Record.Wanted = &term.Wanted{Site: "dr", By: "a"} }),
-			at(7, func(o *failover.Observation) { o.Store.Record.Wanted = &term.Wanted{Site: "dr", By: "b"} }),
-			at(9, func(o *failover.Observation) { o.Store.Record.Wanted = &term.Wanted{Site: "dr", By: "b"} }),
-		}, failover.Durations{Wanted: 2}},
-		{"sealed, then out of sight", []failover.Observation{
-			at(1, func(o *failover.Observation) { o.Database.SealedTerm = 1 }), at(9, func(o *failover.Observation) { o.Database = failover.DatabaseView{} }),
-		}, failover.Durations{Handoff: 8, DatabaseDown: 0}},
-		{"granted", []failover.Observation{
-			at(1, func(o *failover.Observation) { o.Database.SealedTerm = 1 }),
-			at(9, func(o *failover.Observation) { o.Store.Record.State, o.Store.Record.GrantedTo = term.Granted, "dr" }),
-		}, failover.Durations{Handoff: 8}},
-		{"taken back", []failover.Observation{
-			at(1, func(o *failover.Observation) { o.Database.SealedTerm = 1 }), at(9, func(o *failover.Observation) { o.Store.Record.Term = 2; o.Database.SealedTerm = 1 }),
-		}, failover.Durations{}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			var d durations
-			var got failover.Durations
-			for _, o := range c.steps {
-				d.observe(o)
-				got = d.at(o.Now)
-			}
-			if got != c.want {
-				t.Errorf("%+v, want %+v", got, c.want)
-			}
-		})
-	}
-}
-
 type exporter struct {
 	calls int
 	err   error
@@ -467,7 +362,7 @@ func TestApprovalSurvivesTheWardensBeacon(t *testing.T) {
 	if b.Sequence != 42 || !reflect.DeepEqual(b.Approval, approval) {
 		t.Errorf("beacon %+v", b)
 	}
-	w.memory.store.Record.Term = 2
+	w.memory.Store.Record.Term = 2
 	if b := w.beacon(&sequence); b.Approval != nil || b.Sequence != 43 {
 		t.Errorf("a used approval stays in the beacon: %+v", b)
 	}

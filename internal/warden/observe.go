@@ -39,8 +39,8 @@ func (w *Warden) observe(ctx context.Context) failover.Observation {
 	m := &w.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.database, m.cluster, m.app, m.exported, m.observed = database, cluster, app, exported, now
-	m.held.observe(w.observationLocked(now))
+	m.Database, m.Cluster, m.App, m.TailExported, m.observed = database, cluster, app, exported, now
+	m.Observed(w.observationLocked(now))
 	return w.observationLocked(now)
 }
 
@@ -62,17 +62,17 @@ func (w *Warden) readBeacons(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	own, ownPresent := found[w.cfg.Site]
-	peer, peerPresent := found[w.cfg.PeerSite]
-	m := &w.memory
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.peer.observe(peer, peerPresent, answered)
-	if ownPresent {
-		m.own = own
-	} else {
-		m.own = term.Beacon{}
+	w.memory.mu.Lock()
+	defer w.memory.mu.Unlock()
+	w.memory.Beacons(beaconOf(found, w.cfg.Site), beaconOf(found, w.cfg.PeerSite), answered)
+}
+
+// beaconOf returns a site's beacon, or nil.
+func beaconOf(found map[string]term.Beacon, site string) *term.Beacon {
+	if b, there := found[site]; there {
+		return &b
 	}
+	return nil
 }
 
 func (w *Warden) databaseView(ctx context.Context) failover.DatabaseView {

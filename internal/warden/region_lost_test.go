@@ -151,7 +151,7 @@ func TestPromotionNeedsAFreshRead(t *testing.T) {
 			r.Holder, r.Term = "dr", 2
 			memory := newStore(t, r)
 			w, p := quiet(t, memory, "dr", "primary")
-			w.memory.trust = term.Trust{Term: 2, Until: w.boot().Add(time.Hour)}
+			w.memory.Trust = term.Trust{Term: 2, Until: w.boot().Add(time.Hour)}
 			p.promote = func(context.Context, bool) error { return nil }
 			d := failover.Decision{Step: failover.Promote, Lossy: true}
 			if got := w.execute(t.Context(), failover.Observation{Store: failover.StoreView{Record: r}}, d); got.err != nil {
@@ -175,7 +175,7 @@ func TestPromotionNeedsTrust(t *testing.T) {
 	w, p := quiet(t, newStore(t, r), "dr", "primary")
 	p.promote = func(context.Context, bool) error { return nil }
 	for _, trust := range []term.Trust{{}, {Term: 2, Until: w.boot() - 1}, {Term: 1, Until: w.boot().Add(time.Hour)}} {
-		w.memory.trust = trust
+		w.memory.Trust = trust
 		got := w.execute(t.Context(), failover.Observation{Store: failover.StoreView{Record: r}}, failover.Decision{Step: failover.Promote, Lossy: true})
 		if got.err == nil {
 			t.Errorf("promoted with the trust %+v", trust)

@@ -110,7 +110,6 @@ func New(o Options) (*Warden, error) {
 		decide: o.Decide, boot: o.Boot, listener: o.Listener,
 		extendNow: make(chan struct{}, 1), publishNow: make(chan struct{}, 1),
 	}
-	w.memory.sent = map[string]sentRenewal{}
 	w.metrics = newMetrics(w)
 	w.journal = &journal{log: o.Journal.With("warden", o.Config.Warden), boot: o.Boot}
 	return w, nil

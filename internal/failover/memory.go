@@ -1,0 +1,189 @@
+package failover
+
+import (
+	"maps"
+	"time"
+
+	"holdfast/internal/term"
+)
+
+// Memory is what one warden keeps between two observations: the newest answers, what they are worth as trust and as a
+// watch, and since when conditions have held. Like [Decide] it reads no clock and calls nobody, so the simulation runs
+// the very code that counts a warden's trust. It is not safe for concurrent use; the zero value remembers nothing.
+type Memory struct {
+	// Store is the newest answer of the term store, Trust what own renewals give, Watch what was seen of the record.
+	Store StoreView
+	Trust term.Trust
+	Watch term.Watch
+	// Database, Cluster, App and TailExported are the newest observation's; see [Memory.Observed].
+	Database     DatabaseView
+	Cluster      ClusterView
+	App          AppView
+	TailExported bool
+	// Own is the own site's beacon as the store has it.
+	Own term.Beacon
+
+	// learned is when Store was last replaced by an answer.
+	learned term.Instant
+	// sent are the own writes that move the watched pair (term, renewal), by nonce, with the time before the first
+	// attempt: their confirmation gives trust from then on, whenever and however it is seen (P4).
+	sent map[string]term.Instant
+	peer peerBeacon
+	held conditions
+}
+
+// Sent remembers an own renewal before it is sent, and forgets those that can't give any trust any more.
+func (m *Memory) Sent(next term.Record, before term.Instant) {
+	if m.sent == nil {
+		m.sent = map[string]term.Instant{}
+	}
+	maps.DeleteFunc(m.sent, func(_ string, at term.Instant) bool { return before.Sub(at) > next.Lease() })
+	m.sent[next.Nonce] = before
+}
+
+// Learn takes an answer of the store into account: a record that was read by the site between asked and answered, or
+// one that it wrote with success. It returns whether the record gave trust.
+func (m *Memory) Learn(site string, r term.Record, asked, answered term.Instant) (trusted bool) {
+	if before, ok := m.sent[r.Nonce]; ok && r.Holder == site {
+		trust := term.Trusted(r, before)
+		if trust.Term > m.Trust.Term || trust.Term == m.Trust.Term && trust.Until > m.Trust.Until {
+			m.Trust, trusted = trust, true
+		}
+	}
+	// Calls overlap: an answer asked for before the newest one came may be older than it.
+	if asked < m.learned && r.Version < m.Store.Record.Version {
+		return trusted
+	}
+	m.Store = StoreView{Readable: true, Record: r}
+	m.Watch = m.Watch.Observe(r, answered)
+	m.learned = answered
+	return trusted
+}
+
+// Unlearned takes into account that nobody answered; what was known stays.
+func (m *Memory) Unlearned(cause string, now term.Instant) {
+	m.Store.Readable, m.Store.Missing, m.Store.Err = false, false, cause
+	m.Watch = m.Watch.Unreadable(now)
+}
+
+// Missing takes into account that the store says there is no record.
+func (m *Memory) Missing(cause string, now term.Instant) {
+	m.Store = StoreView{Missing: true, Err: cause, Record: m.Store.Record}
+	m.Watch = m.Watch.Unreadable(now)
+	m.learned = now
+}
+
+// Beacons takes both sites' beacons into account. A missing one is nil.
+func (m *Memory) Beacons(own, peer *term.Beacon, answered term.Instant) {
+	m.peer.observe(peer, answered)
+	m.Own = term.Beacon{}
+	if own != nil {
+		m.Own = *own
+	}
+}
+
+// Observed takes into account since when conditions hold, once an observation o made from this memory is complete.
+func (m *Memory) Observed(o Observation) { m.held.observe(o) }
+
+// Fill completes an observation, whose Now and identity the caller has set, with everything that is remembered.
+func (m *Memory) Fill(o *Observation) {
+	o.Store, o.Trust, o.Watch = m.Store, m.Trust, m.Watch
+	o.Database, o.Cluster, o.App, o.TailExported = m.Database, m.Cluster, m.App, m.TailExported
+	o.PeerBeacon, o.PeerBeaconSeen, o.OwnBeacon = m.peer.beacon, m.peer.seen, m.Own
+	if m.peer.seen {
+		o.PeerBeaconAge = o.Now.Sub(m.peer.moved)
+	}
+	o.For = m.held.at(o.Now)
+}
+
+// peerBeacon judges the other site's beacon by the own clock: only a change of its sequence is a sign of life.
+type peerBeacon struct {
+	beacon term.Beacon
+	// asked is true after the first answered read; a beacon that was there already then is of unknown age.
+	asked, present, seen bool
+	moved                term.Instant
+}
+
+func (p *peerBeacon) observe(b *term.Beacon, answered term.Instant) {
+	present := b != nil
+	appeared := p.asked && present && !p.present
+	moved := p.present && present && b.Sequence != p.beacon.Sequence
+	if appeared || moved {
+		p.seen, p.moved = true, answered
+	}
+	p.asked, p.present = true, present
+	if present {
+		p.beacon = *b
+	}
+}
+
+// conditions notes since when conditions have held, on the boot clock. They belong to one term in one phase: a change
+// of term, holder or served term starts them anew, so that the health gate begins after the first serving of a term
+// (P19) and a promotion that took long does not count as an outage.
+type conditions struct {
+	phase phase
+	// Each is the instant since which the condition holds, zero if it does not.
+	databaseDown, appDown, wanted, handoff, unserved, moved term.Instant
+	wantedAs                                                term.Wanted
+}
+
+type phase struct {
+	term, served term.Number
+	holder       string
+}
+
+// observe takes one observation into account.
+func (c *conditions) observe(o Observation) {
+	r := &o.Store.Record
+	if p := (phase{r.Term, r.ServedTerm, r.Holder}); p != c.phase {
+		*c = conditions{phase: p, wanted: c.wanted, wantedAs: c.wantedAs}
+	}
+	holding := r.Holder == o.Site
+	served := holding && r.ServedTerm == r.Term
+	// Before the term is served "not the writer" means nothing (P16); afterwards a database that can't be written to
+	// is as good as none.
+	down := holding && !o.Database.Reachable || served && !o.Database.Writer
+	since(&c.databaseDown, down, o.Now)
+	// A control plane that does not answer says nothing about the application: it neither starts nor ends an outage.
+	if !served || o.App.Known {
+		since(&c.appDown, served && o.App.HealthyTargets == 0, o.Now)
+	}
+	var wanted term.Wanted
+	if r.Wanted != nil {
+		wanted = *r.Wanted
+	}
+	if wanted != c.wantedAs {
+		c.wanted, c.wantedAs = 0, wanted
+	}
+	since(&c.wanted, r.Wanted != nil, o.Now)
+	since(&c.unserved, holding && !served, o.Now)
+	since(&c.moved, MovedAway(o), o.Now)
+	sealed := holding && r.State == term.Held && o.Database.Reachable && o.Database.SealedTerm >= r.Term
+	// An unreachable database does not end a hand-over that was seen.
+	unsure := holding && r.State == term.Held && !o.Database.Reachable && c.handoff != 0
+	since(&c.handoff, sealed || unsure || r.State == term.Granted, o.Now)
+}
+
+func since(from *term.Instant, holds bool, now term.Instant) {
+	switch {
+	case !holds:
+		*from = 0
+	case *from == 0:
+		*from = now
+	}
+}
+
+// at says how long each condition has held by now.
+func (c *conditions) at(now term.Instant) Durations {
+	return Durations{
+		DatabaseDown: elapsed(c.databaseDown, now), AppDown: elapsed(c.appDown, now), Wanted: elapsed(c.wanted, now),
+		Handoff: elapsed(c.handoff, now), Unserved: elapsed(c.unserved, now), WriterMoved: elapsed(c.moved, now),
+	}
+}
+
+func elapsed(from, now term.Instant) time.Duration {
+	if from == 0 {
+		return 0
+	}
+	return now.Sub(from)
+}
