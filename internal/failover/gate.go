@@ -17,6 +17,7 @@ const (
 	gatePeerSilent = "peer beacon"
 	gatePeerReady  = "peer readiness"
 	gateMembership = "membership"
+	gatePin        = "pin"
 )
 
 // gates lists what keeps the site from taking an expired term (P11, P17). An operator's approval with AllowDataLoss
@@ -78,7 +79,18 @@ func Lag(o Observation) (lag time.Duration, known bool) {
 	case r.CoveredUntil.IsZero():
 		return 0, false
 	}
-	return max(0, r.CoveredUntil.Sub(o.Database.ValidUntil)) + r.Lease(), true
+	covered := r.CoveredUntil
+	// Under a pin the holder commits without reporting.
+	if p := o.Database.Pin; p.ID != 0 && p.Term >= r.ServedTerm {
+		unreported := p.PinnedAt.Add(p.For)
+		if p.Ended {
+			unreported = p.EndedAt
+		}
+		if unreported.After(covered) {
+			covered = unreported
+		}
+	}
+	return max(0, covered.Sub(o.Database.ValidUntil)) + r.Lease(), true
 }
 
 // currentApproval returns the own site's approval if it names the record's term and has not expired.
@@ -122,6 +134,9 @@ func Readiness(o Observation) (ready bool, because string) {
 		h := Judge(o)
 		return h.Serving, h.Reason
 	}
+	if reason, abstains := Abstains(o); abstains {
+		return false, reason
+	}
 	switch {
 	case !o.Database.Reachable:
 		return false, "the database is unreachable: " + o.Database.Err
@@ -133,6 +148,9 @@ func Readiness(o Observation) (ready bool, because string) {
 		return false, "the database still runs on a volume that a later term has left behind"
 	case !o.App.Known || o.App.HealthyTargets == 0:
 		return false, "the application has no healthy target"
+	}
+	if have, want, isShort := short(o); isShort {
+		return false, fmt.Sprintf("capacity: %d healthy tasks, want the %d that %s runs", have, want, o.Peer)
 	}
 	if shut := dataGates(o); len(shut) > 0 {
 		return false, fmt.Sprintf("%s: %s, want %s", shut[0].Gate, shut[0].Current, shut[0].Wanted)

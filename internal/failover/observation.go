@@ -49,6 +49,9 @@ type Durations struct {
 	Unserved time.Duration
 	// WriterMoved: [MovedAway] holds.
 	WriterMoved time.Duration
+	// PinSeen and PinEnded: since the newest pin in the own database was first seen at all, and first seen ended, by this
+	// process. Unlike the others they go on while the database can't be reached, and across terms.
+	PinSeen, PinEnded time.Duration
 }
 
 // Settings are the warden's own policy. Lease and margin are not here: they come from the record (P3).
@@ -65,6 +68,13 @@ type Settings struct {
 	BeaconMaxAge time.Duration
 	// CoolDown is how long after a change of holder no hand-over for health starts (P19).
 	CoolDown time.Duration
+	// ForwardFor is how long after the term has moved away the site sends on the requests of clients that have not
+	// followed DNS yet; 0 means it never does.
+	ForwardFor time.Duration
+	// PilotTasks is how many tasks of the application run at least in a standby; CapacityFor is how long after a move
+	// the site keeps at least as many as the other one ran.
+	PilotTasks  int
+	CapacityFor time.Duration
 }
 
 // Mode says who may decide that a site acquires the term; lease and fence run in all of them (P17).
@@ -104,6 +114,8 @@ type DatabaseView struct {
 	LeaseValid bool
 	// Position is the database's LSN, for people.
 	Position string
+	// Pin is the newest pin in the database (P18).
+	Pin PinView
 }
 
 // HasTerm reports whether the database's lineage contains the term.
@@ -137,7 +149,9 @@ type AppView struct {
 	Known          bool
 	HealthyTargets int
 	RunningTasks   int
-	Err            string
+	// MinimumTasks and MaximumTasks are the bounds of autoscaling; 0 if the application is not scaled.
+	MinimumTasks, MaximumTasks int
+	Err                        string
 }
 
 // Step is the one thing to do next.
@@ -171,6 +185,8 @@ const (
 	ClearWanted Step = "clear-wanted"
 	// ExportTail writes the rows that only the own old volume has to the export folder (P20).
 	ExportTail Step = "export-tail"
+	// EndPin ends the own site's pin in its database, because the store has answered (P18).
+	EndPin Step = "end-pin"
 )
 
 // Decision is a step with its reason.

@@ -1,0 +1,31 @@
+package failover
+
+import "holdfast/internal/term"
+
+// Forwarding is what a site does with the requests of clients whose DNS answer is older than the term's move.
+type Forwarding struct {
+	// Divert: the site's balancer gives the application's requests to the wardens, who send them on.
+	Divert bool
+	// Peer: the other site serves, so they can be sent there. Until then they wait.
+	Peer bool
+}
+
+// Forward says whether the site forwards: from the seal of a hand-over on, when its own application can commit nothing
+// any more, and for Settings.ForwardFor after the term has moved, until the clients have followed DNS. A standby in its
+// quiet state does not, so that a takeover needs no call to its balancer's control plane. known is false if the store
+// does not say; what was set before then stays.
+func Forward(o Observation) (f Forwarding, known bool) {
+	if unusable(o) != "" {
+		return Forwarding{}, false
+	}
+	r := o.Store.Record
+	if r.Holder == o.Site {
+		wanted := r.Wanted != nil && r.Wanted.Site == o.Peer
+		// A database that restarts as a replica does not answer for a while; the hand-over goes on.
+		return Forwarding{Divert: r.State == term.Granted || r.State == term.Held && wanted && (sealed(o) || o.For.Handoff > 0)}, true
+	}
+	if o.WallClock.Sub(r.MovedAt) >= o.Settings.ForwardFor {
+		return Forwarding{}, true
+	}
+	return Forwarding{Divert: true, Peer: r.State == term.Held && r.ServedTerm == r.Term}, true
+}
