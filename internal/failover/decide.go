@@ -9,6 +9,16 @@ import (
 // Decide says what the warden does next. It is a pure function: the same observation gives the same decision, so a
 // warden killed at any point is replaced by one that carries on.
 func Decide(o Observation) Decision {
+	if pinIsOver(o) {
+		return Decision{Step: EndPin, Reason: "the term store answers, so the pin is over (P18)"}
+	}
+	return underPin(o, decide(o))
+}
+
+func decide(o Observation) Decision {
+	if Pinned(o) {
+		return wait(fmt.Sprintf("pinned to term %d without the term store: %s", o.Database.Pin.Term, o.Store.Err))
+	}
 	if reason := unusable(o); reason != "" {
 		return wait(reason)
 	}

@@ -17,6 +17,9 @@ func Judge(o Observation) Health {
 	holding := r.Holder == o.Site
 	trusted := holding && o.Trust.Holds(r.Term, o.Now)
 	h := Health{Target: !holding || trusted}
+	if !trusted && Pinned(o) {
+		return judgePinned(o)
+	}
 	switch {
 	case o.Store.Missing || r.Validate() != nil:
 		h.Reason = "no usable term record"
@@ -37,6 +40,20 @@ func Judge(o Observation) Health {
 	case !o.Database.LeaseValid:
 		h.Reason = "the database's write lease is over"
 	case o.App.Known && o.App.HealthyTargets == 0: // a control plane that does not answer says nothing about the application
+		h.Reason = "the application has no healthy target"
+	default:
+		h.Serving = true
+	}
+	return h
+}
+
+// judgePinned is [Judge] for a site that goes on without the store: the pin says what the record would say.
+func judgePinned(o Observation) Health {
+	h := Health{Target: true}
+	switch {
+	case !o.Database.LeaseValid:
+		h.Reason = "pinned, but the database's write lease is over"
+	case o.App.Known && o.App.HealthyTargets == 0:
 		h.Reason = "the application has no healthy target"
 	default:
 		h.Serving = true

@@ -125,6 +125,9 @@ type conditions struct {
 	// Each is the instant since which the condition holds, zero if it does not.
 	databaseDown, appDown, wanted, handoff, unserved, moved term.Instant
 	wantedAs                                                term.Wanted
+	// pin is the pin that pinSeen and pinEnded are about; all three outlive the phase.
+	pin               int64
+	pinSeen, pinEnded term.Instant
 }
 
 type phase struct {
@@ -136,7 +139,7 @@ type phase struct {
 func (c *conditions) observe(o Observation) {
 	r := &o.Store.Record
 	if p := (phase{r.Term, r.ServedTerm, r.Holder}); p != c.phase {
-		*c = conditions{phase: p, wanted: c.wanted, wantedAs: c.wantedAs}
+		*c = conditions{phase: p, wanted: c.wanted, wantedAs: c.wantedAs, pin: c.pin, pinSeen: c.pinSeen, pinEnded: c.pinEnded}
 	}
 	holding := r.Holder == o.Site
 	served := holding && r.ServedTerm == r.Term
@@ -162,6 +165,21 @@ func (c *conditions) observe(o Observation) {
 	// An unreachable database does not end a hand-over that was seen.
 	unsure := holding && r.State == term.Held && !o.Database.Reachable && c.handoff != 0
 	since(&c.handoff, sealed || unsure || r.State == term.Granted, o.Now)
+	c.observePin(o)
+}
+
+// observePin remembers when a pin was first seen, whatever has become of the database since: it can only be older (P18).
+func (c *conditions) observePin(o Observation) {
+	p := o.Database.Pin
+	if !o.Database.Reachable || p.ID == 0 {
+		return
+	}
+	if p.ID != c.pin {
+		c.pin, c.pinSeen, c.pinEnded = p.ID, o.Now, 0
+	}
+	if p.Ended && c.pinEnded == 0 {
+		c.pinEnded = o.Now
+	}
 }
 
 func since(from *term.Instant, holds bool, now term.Instant) {
@@ -178,6 +196,7 @@ func (c *conditions) at(now term.Instant) Durations {
 	return Durations{
 		DatabaseDown: elapsed(c.databaseDown, now), AppDown: elapsed(c.appDown, now), Wanted: elapsed(c.wanted, now),
 		Handoff: elapsed(c.handoff, now), Unserved: elapsed(c.unserved, now), WriterMoved: elapsed(c.moved, now),
+		PinSeen: elapsed(c.pinSeen, now), PinEnded: elapsed(c.pinEnded, now),
 	}
 }
 
