@@ -31,6 +31,9 @@ func gates(o Observation) []Refusal {
 			Remedy: fmt.Sprintf("run 'holdfast approve --to %s'", o.Site),
 		})
 	}
+	if refusal, isShut := pinGate(o); isShut {
+		shut = append(shut, refusal)
+	}
 	if !o.Database.Reachable {
 		return append(shut, Refusal{
 			Gate: gateDatabase, Current: "unreachable: " + o.Database.Err, Wanted: "reachable",

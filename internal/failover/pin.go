@@ -76,22 +76,28 @@ func Abstains(o Observation) (reason string, abstains bool) {
 	return fmt.Sprintf("%s is pinned for another %v at most", p.Site, rest.Round(time.Second)), true
 }
 
-// underPin turns a decision that a pin of the other site forbids into waiting.
-func underPin(o Observation, d Decision) Decision {
-	switch d.Step {
-	case Acquire, Promote, RecordTerm, Serve:
-	default:
-		return d
-	}
+// pinGate is shut while the own site abstains.
+func pinGate(o Observation) (Refusal, bool) {
 	reason, abstains := Abstains(o)
 	if !abstains {
-		return d
+		return Refusal{}, false
 	}
-	return Decision{Step: Wait, Reason: "the other site is pinned", Refusals: []Refusal{{
+	return Refusal{
 		Gate: gatePin, Current: reason, Wanted: "no pin",
 		Remedy: fmt.Sprintf("wait, or run 'holdfast unpin'; if %s is gone for good and its tasks are stopped, 'holdfast unpin --i-have-stopped %s'",
 			o.Database.Pin.Site, o.Database.Pin.Site),
-	}}}
+	}, true
+}
+
+// underPin turns a decision that a pin of the other site forbids into waiting, whatever led to it.
+func underPin(o Observation, d Decision) Decision {
+	switch d.Step {
+	case Acquire, Promote, RecordTerm, Serve:
+		if refusal, shut := pinGate(o); shut {
+			return Decision{Step: Wait, Reason: "the other site is pinned", Refusals: []Refusal{refusal}}
+		}
+	}
+	return d
 }
 
 // pinIsOver: the store has answered, so a pin that still stands in the own database has to be ended, durably, for the
