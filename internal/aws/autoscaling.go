@@ -13,6 +13,8 @@ import (
 type scalingAPI interface {
 	RegisterScalableTarget(context.Context, *scaling.RegisterScalableTargetInput, ...func(*scaling.Options)) (
 		*scaling.RegisterScalableTargetOutput, error)
+	DescribeScalableTargets(context.Context, *scaling.DescribeScalableTargetsInput, ...func(*scaling.Options)) (
+		*scaling.DescribeScalableTargetsOutput, error)
 }
 
 func (s *Session) scaling(region string) scalingAPI {
@@ -35,4 +37,20 @@ func (s *Services) setMinimum(ctx context.Context, cluster, service string, task
 			service, cluster, s.region, tasks, err)
 	}
 	return nil
+}
+
+// Bounds are the smallest and the largest task count of a service's autoscaling, both 0 if it has none.
+func (s *Services) Bounds(ctx context.Context, cluster, service string) (minimum, maximum int, err error) {
+	out, err := s.scaling.DescribeScalableTargets(ctx, &scaling.DescribeScalableTargetsInput{
+		ServiceNamespace:  types.ServiceNamespaceEcs,
+		ScalableDimension: types.ScalableDimensionECSServiceDesiredCount,
+		ResourceIds:       []string{"service/" + cluster + "/" + service},
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("describe the autoscaling of service %q of cluster %q in %s: %w", service, cluster, s.region, err)
+	}
+	for _, t := range out.ScalableTargets {
+		return int(sdk.ToInt32(t.MinCapacity)), int(sdk.ToInt32(t.MaxCapacity)), nil
+	}
+	return 0, 0, nil
 }

@@ -63,10 +63,13 @@ func runWarden(ctx context.Context, cfg warden.Config, journal *slog.Logger) err
 		return fmt.Errorf("%w: %w (DB_WRITER_HOST, DB_READER_HOST, DB_PORT)", operator.ErrEnvironment, err)
 	}
 	defer db.Close()
+	fargate := warden.NewFargate(cfg, session.Balancers(cfg.Region), session.Services(cfg.Region))
 	w, err := warden.New(warden.Options{
 		Config: cfg, Stores: stores, Database: db, Journal: journal,
 		Cluster:     warden.NewAurora(cfg, session.Databases(cfg.Region), session.Databases(cfg.PeerRegion)),
-		Application: warden.NewFargate(cfg, session.Balancers(cfg.Region), session.Services(cfg.Region)),
+		Application: fargate,
+		Balancer:    warden.NewListener(cfg, session.Balancers(cfg.Region)),
+		Scaler:      fargate,
 		Tail:        tailExporter{cfg: cfg, log: journal},
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package warden
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -66,15 +67,23 @@ type Fargate struct {
 	services  *aws.Services
 
 	mu    sync.Mutex
-	tasks int
+	count taskCount
 	asked time.Time
-	err   string
+}
+
+// taskCount is what the scheduler says about the application, and the bounds of its autoscaling.
+type taskCount struct {
+	running, minimum, maximum int
+	err                       string
 }
 
 // tasksEvery is how often the scheduler is asked; the number of tasks is only told to people.
 const tasksEvery = 5 * time.Second
 
-var _ Application = (*Fargate)(nil)
+var (
+	_ Application = (*Fargate)(nil)
+	_ Scaler      = (*Fargate)(nil)
+)
 
 // NewFargate makes the application's view from the own region's adapters.
 func NewFargate(cfg Config, balancers *aws.Balancers, services *aws.Services) *Fargate {
@@ -84,27 +93,73 @@ func NewFargate(cfg Config, balancers *aws.Balancers, services *aws.Services) *F
 // View implements [Application]. The targets' health decides, so a scheduler that does not answer hides nothing.
 func (f *Fargate) View(ctx context.Context) (failover.AppView, error) {
 	var wg sync.WaitGroup
-	var v failover.AppView
-	wg.Go(func() { v.RunningTasks, v.Err = f.runningTasks(ctx) })
+	var count taskCount
+	wg.Go(func() { count = f.tasks(ctx) })
 	targets, err := f.balancers.TargetHealth(ctx, f.cfg.AppTargetGroupARN)
 	wg.Wait()
 	if err != nil {
 		return failover.AppView{}, err
 	}
-	v.Known, v.HealthyTargets = true, aws.Healthy(targets)
-	return v, nil
+	return failover.AppView{
+		Known: true, HealthyTargets: aws.Healthy(targets), RunningTasks: count.running,
+		MinimumTasks: count.minimum, MaximumTasks: count.maximum, Err: count.err,
+	}, nil
 }
 
-func (f *Fargate) runningTasks(ctx context.Context) (int, string) {
+// tasks asks the scheduler and its autoscaling, or remembers what they said a moment ago.
+func (f *Fargate) tasks(ctx context.Context) taskCount {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.asked.IsZero() && time.Since(f.asked) < tasksEvery {
-		return f.tasks, f.err
+		return f.count
 	}
 	s, err := f.services.Service(ctx, f.cfg.ECSCluster, f.cfg.AppService)
-	f.asked, f.tasks, f.err = time.Now(), s.Running, ""
-	if err != nil {
-		f.err = err.Error()
+	minimum, maximum, scalingErr := f.services.Bounds(ctx, f.cfg.ECSCluster, f.cfg.AppService)
+	f.asked, f.count = time.Now(), taskCount{running: s.Running, minimum: minimum, maximum: maximum}
+	if err := errors.Join(err, scalingErr); err != nil {
+		f.count.err = err.Error()
 	}
-	return f.tasks, f.err
+	return f.count
+}
+
+// Scale implements [Scaler].
+func (f *Fargate) Scale(ctx context.Context, tasks int) error {
+	err := f.services.Scale(ctx, f.cfg.ECSCluster, f.cfg.AppService, tasks)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = time.Time{} // what was remembered is over
+	return err
+}
+
+// Listener is the balancer's listener in front of the application.
+type Listener struct {
+	cfg       Config
+	balancers *aws.Balancers
+}
+
+var _ Balancer = (*Listener)(nil)
+
+// NewListener makes it from the own region's adapter. It is nil where nothing is forwarded.
+func NewListener(cfg Config, balancers *aws.Balancers) Balancer {
+	if cfg.AppListenerARN == "" {
+		return nil
+	}
+	return &Listener{cfg: cfg, balancers: balancers}
+}
+
+// Diverted implements [Balancer].
+func (l *Listener) Diverted(ctx context.Context) (bool, error) {
+	weights, err := l.balancers.Weights(ctx, l.cfg.AppListenerARN)
+	return weights[l.cfg.ForwardTargetGroupARN] > 0, err
+}
+
+// Divert implements [Balancer].
+func (l *Listener) Divert(ctx context.Context, on bool) error {
+	app, forward := int32(1), int32(0)
+	if on {
+		app, forward = forward, app
+	}
+	return l.balancers.SetWeights(ctx, l.cfg.AppListenerARN, []aws.Weight{
+		{TargetGroupARN: l.cfg.AppTargetGroupARN, Weight: app}, {TargetGroupARN: l.cfg.ForwardTargetGroupARN, Weight: forward},
+	})
 }

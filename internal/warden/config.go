@@ -3,8 +3,10 @@ package warden
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,28 +28,35 @@ type Config struct {
 	// GlobalCluster is the identifier of the global database, ClusterARN and PeerClusterARN its two clusters.
 	GlobalCluster, ClusterARN, PeerClusterARN string
 	// PeerDatabaseHost is the other site's writer endpoint, for comparing the lost tail.
-	PeerDatabaseHost              string
-	ECSCluster, AppService        string
-	AppTargetGroupARN             string
-	Address                       string
-	Port                          int
-	ExportDir                     string
-	Settings                      failover.Settings
-	WriterHost, ReaderHost        string
-	DatabasePort                  int
-	DatabaseName, DatabaseUser    string
-	DatabasePassword, DatabaseTLS string
+	PeerDatabaseHost       string
+	ECSCluster, AppService string
+	AppTargetGroupARN      string
+	// AppListenerARN is the listener that the clients of the application reach, ForwardTargetGroupARN the wardens' target
+	// group for requests to be sent on, PeerAppURL where those go, and AppDNSName the name that the clients use. All of
+	// them are empty where nothing is forwarded.
+	AppListenerARN, ForwardTargetGroupARN, PeerAppURL, AppDNSName string
+	Address                                                       string
+	Port, ForwardPort                                             int
+	ExportDir                                                     string
+	Settings                                                      failover.Settings
+	WriterHost, ReaderHost                                        string
+	DatabasePort                                                  int
+	DatabaseName, DatabaseUser                                    string
+	DatabasePassword, DatabaseTLS                                 string
 }
 
 // Defaults of optional variables.
 const (
-	defaultPort      = 9100
-	defaultDBPort    = 5432
-	defaultMaxLag    = 5 * time.Minute
-	defaultThreshold = time.Minute
-	defaultHandoff   = 5 * time.Minute
-	defaultBeaconAge = 30 * time.Second
-	defaultCoolDown  = 10 * time.Minute
+	defaultPort        = 9100
+	defaultForward     = 9101
+	defaultForwardFor  = 5 * time.Minute
+	defaultCapacityFor = 15 * time.Minute
+	defaultDBPort      = 5432
+	defaultMaxLag      = 5 * time.Minute
+	defaultThreshold   = time.Minute
+	defaultHandoff     = 5 * time.Minute
+	defaultBeaconAge   = 30 * time.Second
+	defaultCoolDown    = 10 * time.Minute
 )
 
 // ConfigFromEnvironment reads the variables that the warden's task definition sets. Every problem is reported, each
@@ -78,6 +87,9 @@ func ConfigFromEnvironment(getenv func(string) string) (Config, error) {
 		DatabasePassword: e.secret("DB_PASSWORD"),
 		DatabaseTLS:      e.tls("DB_SSLMODE"),
 	}
+	c.ForwardPort = e.port("HOLDFAST_FORWARD_PORT", defaultForward)
+	c.AppListenerARN, c.ForwardTargetGroupARN = getenv("HOLDFAST_APP_LISTENER_ARN"), getenv("HOLDFAST_FORWARD_TARGET_GROUP_ARN")
+	c.PeerAppURL, c.AppDNSName = getenv("HOLDFAST_PEER_APP_URL"), getenv("HOLDFAST_APP_DNS_NAME")
 	c.AppTargetGroupARN = e.text("HOLDFAST_APP_TARGET_GROUP_ARN", "the ARN of the application's target group")
 	c.Settings = failover.Settings{
 		Mode:              e.mode("HOLDFAST_MODE"),
@@ -87,6 +99,9 @@ func ConfigFromEnvironment(getenv func(string) string) (Config, error) {
 		HandoffTimeout:    e.duration("HOLDFAST_HANDOFF_TIMEOUT", defaultHandoff),
 		BeaconMaxAge:      e.duration("HOLDFAST_BEACON_MAX_AGE", defaultBeaconAge),
 		CoolDown:          e.duration("HOLDFAST_COOL_DOWN", defaultCoolDown),
+		ForwardFor:        e.duration("HOLDFAST_FORWARD_FOR", defaultForwardFor),
+		PilotTasks:        e.count("HOLDFAST_APP_MIN_TASKS"),
+		CapacityFor:       e.duration("HOLDFAST_CAPACITY_FOR", defaultCapacityFor),
 	}
 	e.relations(&c)
 	c.Warden = c.Site + "/" + taskName(c.Address)
@@ -172,6 +187,19 @@ func (e *environment) duration(name string, otherwise time.Duration) time.Durati
 	return d
 }
 
+// count is a number of tasks; without one there is no floor to keep.
+func (e *environment) count(name string) int {
+	value := e.getenv(name)
+	if value == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 0 {
+		e.problem(name, value, "a number of tasks, 0 or more")
+	}
+	return n
+}
+
 func (e *environment) mode(name string) failover.Mode {
 	value := e.getenv(name)
 	switch mode := failover.Mode(value); mode {
@@ -200,6 +228,18 @@ func (e *environment) tls(name string) string {
 func (e *environment) relations(c *Config) {
 	if c.Site != "" && c.Site == c.PeerSite {
 		e.problem("HOLDFAST_PEER_SITE", c.PeerSite, "the other site's name; it is the same as HOLDFAST_SITE")
+	}
+	forwarding := map[string]string{
+		"HOLDFAST_APP_LISTENER_ARN": c.AppListenerARN, "HOLDFAST_FORWARD_TARGET_GROUP_ARN": c.ForwardTargetGroupARN,
+		"HOLDFAST_PEER_APP_URL": c.PeerAppURL, "HOLDFAST_APP_DNS_NAME": c.AppDNSName,
+	}
+	if some := slices.Collect(maps.Values(forwarding)); strings.Join(some, "") != "" {
+		for _, name := range slices.Sorted(maps.Keys(forwarding)) {
+			if forwarding[name] == "" {
+				e.problem(name, "", "its value too: what forwards after a move needs HOLDFAST_APP_LISTENER_ARN, "+
+					"HOLDFAST_FORWARD_TARGET_GROUP_ARN, HOLDFAST_PEER_APP_URL and HOLDFAST_APP_DNS_NAME together")
+			}
+		}
 	}
 	if len(c.TermRegions) > 0 && c.Region != "" && c.TermRegions[0] != c.Region {
 		e.problem("HOLDFAST_TERM_REGIONS", strings.Join(c.TermRegions, ","), "a list that begins with the own region "+c.Region)

@@ -134,17 +134,21 @@ func (w *Warden) Status() Status {
 	return s
 }
 
-// serve answers until ctx ends. Then it closes at once what is idle and gives running answers a moment.
+// serve answers the warden's own endpoints until ctx ends.
 func (w *Warden) serve(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{
+	return serveUntil(ctx, listener, &http.Server{
 		Handler: w.Handler(), ReadTimeout: requestLimit, WriteTimeout: requestLimit, IdleTimeout: idleLimit,
 		MaxHeaderBytes: headerLimit,
-	}
+	}, "serve health checks")
+}
+
+// serveUntil answers until ctx ends. Then it closes at once what is idle and gives running answers a moment.
+func serveUntil(ctx context.Context, listener net.Listener, server *http.Server, what string) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {
 	case err := <-failed:
-		return fmt.Errorf("serve health checks at %s: %w", listener.Addr(), err)
+		return fmt.Errorf("%s at %s: %w", what, listener.Addr(), err)
 	case <-ctx.Done():
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
@@ -155,7 +159,7 @@ func (w *Warden) serve(ctx context.Context, listener net.Listener) error {
 	}
 	<-failed
 	if err != nil && !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("stop serving health checks: %w", err)
+		return fmt.Errorf("stop: %s at %s: %w", what, listener.Addr(), err)
 	}
 	return nil
 }

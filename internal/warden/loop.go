@@ -32,7 +32,10 @@ func (w *Warden) runLoop(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
-		signal(w.publishNow)
+		for _, activity := range []chan<- struct{}{w.publishNow, w.divertNow, w.capacityNow} {
+			signal(activity)
+		}
+		w.tellNews()
 		if !busy {
 			d := w.decide(o)
 			w.remember(d)
@@ -90,13 +93,14 @@ func (w *Warden) pause(ctx context.Context, d time.Duration, busy bool, done <-c
 }
 
 // pace is the time from one observation to the next: the renewal period, and a quarter of it while the site is
-// between two states, when every moment is downtime.
+// between two states, or its clients wait for the other one, when every moment is downtime.
 func pace(o failover.Observation, busy bool) time.Duration {
 	r := o.Store.Record
 	if r.Version == 0 {
 		return time.Second
 	}
-	between := busy || r.State == term.Granted ||
+	forwarding, _ := failover.Forward(o)
+	between := busy || r.State == term.Granted || forwarding.Divert && !forwarding.Peer ||
 		r.Holder == o.Site && (r.ServedTerm < r.Term || r.Wanted != nil && r.Wanted.Site == o.Peer)
 	if between {
 		return r.RenewEvery() / 4

@@ -16,6 +16,9 @@ type memory struct {
 	// observed is when the loop last completed an observation; zero before the first.
 	observed term.Instant
 
+	// newer is closed after the next observation; nil if nobody waits for it.
+	newer chan struct{}
+
 	decision failover.Decision
 	step     failover.Step
 	stepFrom term.Instant
@@ -97,5 +100,27 @@ func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
+	}
+}
+
+// news is closed after the next observation.
+func (w *Warden) news() <-chan struct{} {
+	m := &w.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.newer == nil {
+		m.newer = make(chan struct{})
+	}
+	return m.newer
+}
+
+// tellNews wakes those who wait for an observation.
+func (w *Warden) tellNews() {
+	m := &w.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.newer != nil {
+		close(m.newer)
+		m.newer = nil
 	}
 }

@@ -12,6 +12,7 @@ import (
 type metrics struct {
 	registry                             *prometheus.Registry
 	renewals, extensions, steps, beacons *prometheus.CounterVec
+	capacity, diversions, forwarded      *prometheus.CounterVec
 	stepSeconds                          *prometheus.HistogramVec
 }
 
@@ -28,12 +29,15 @@ func newMetrics(w *Warden) *metrics {
 		extensions: counter("lease_extensions_total", "Attempts to extend the database's write lease, by result.", "result"),
 		steps:      counter("steps_total", "Steps taken, by step and result.", "step", "result"),
 		beacons:    counter("beacons_total", "Beacons published, by result.", "result"),
+		capacity:   counter("capacity_changes_total", "Changes of the autoscaling minimum, by result.", "result"),
+		diversions: counter("diversions_total", "Changes of where the balancer sends the application's requests, by result.", "result"),
+		forwarded:  counter("forwarded_requests_total", "Requests sent on to the other site or refused, by result.", "result"),
 		stepSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "step_seconds", Help: "Duration of steps.",
 			Buckets: []float64{.01, .05, .1, .5, 1, 5, 15, 60, 300},
 		}, []string{"step"}),
 	}
-	m.registry.MustRegister(m.renewals, m.extensions, m.steps, m.beacons, m.stepSeconds,
+	m.registry.MustRegister(m.renewals, m.extensions, m.steps, m.beacons, m.capacity, m.diversions, m.forwarded, m.stepSeconds,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, g := range gauges() {
 		o := prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: g.name, Help: g.help}

@@ -55,12 +55,16 @@ type Options struct {
 	Database    Database
 	Cluster     ControlPlane
 	Application Application
+	// Balancer and Scaler may be nil: then nothing is forwarded after a move, or no capacity is raised for one.
+	Balancer Balancer
+	Scaler   Scaler
 	// Tail may be nil: then a tail is never exported, and the journal says so whenever it should be.
 	Tail TailExporter
 	// Journal receives one record for every change of what the warden sees, decides or does.
 	Journal *slog.Logger
-	// Listener is where the HTTP server listens; nil means Config.Address and Config.Port.
-	Listener net.Listener
+	// Listener is where the HTTP server listens; nil means Config.Address and Config.Port. ForwardListener is where
+	// requests to be sent on arrive; nil means Config.ForwardPort.
+	Listener, ForwardListener net.Listener
 	// Decide is failover.Decide unless a test says otherwise.
 	Decide func(failover.Observation) failover.Decision
 	// Boot is term.Boot unless a test says otherwise.
@@ -69,21 +73,23 @@ type Options struct {
 
 // Warden is one warden process. Make it with [New] and run it once with [Warden.Run].
 type Warden struct {
-	cfg     Config
-	stores  []term.Store
-	db      Database
-	cluster ControlPlane
-	app     Application
-	tail    TailExporter
-	journal *journal
-	decide  func(failover.Observation) failover.Decision
-	boot    func() term.Instant
-	metrics *metrics
+	cfg      Config
+	stores   []term.Store
+	db       Database
+	cluster  ControlPlane
+	app      Application
+	tail     TailExporter
+	balancer Balancer
+	scaler   Scaler
+	journal  *journal
+	decide   func(failover.Observation) failover.Decision
+	boot     func() term.Instant
+	metrics  *metrics
 
-	listener net.Listener
-	memory   memory
-	// extendNow wakes the extender, publishNow the publisher; both hold one signal at most.
-	extendNow, publishNow chan struct{}
+	listener, forwardListener net.Listener
+	memory                    memory
+	// extendNow wakes the extender, publishNow the publisher, and so on; each holds one signal at most.
+	extendNow, publishNow, divertNow, capacityNow chan struct{}
 }
 
 // New checks the options and makes a warden; nothing is started or sent.
@@ -106,9 +112,9 @@ func New(o Options) (*Warden, error) {
 		o.Boot = term.Boot
 	}
 	w := &Warden{
-		cfg: o.Config, stores: o.Stores, db: o.Database, cluster: o.Cluster, app: o.Application, tail: o.Tail,
-		decide: o.Decide, boot: o.Boot, listener: o.Listener,
-		extendNow: make(chan struct{}, 1), publishNow: make(chan struct{}, 1),
+		cfg: o.Config, stores: o.Stores, db: o.Database, cluster: o.Cluster, app: o.Application, tail: o.Tail, balancer: o.Balancer, scaler: o.Scaler,
+		decide: o.Decide, boot: o.Boot, listener: o.Listener, forwardListener: o.ForwardListener,
+		extendNow: make(chan struct{}, 1), publishNow: make(chan struct{}, 1), divertNow: make(chan struct{}, 1), capacityNow: make(chan struct{}, 1),
 	}
 	w.metrics = newMetrics(w)
 	w.journal = &journal{log: o.Journal.With("warden", o.Config.Warden), boot: o.Boot}
@@ -118,20 +124,15 @@ func New(o Options) (*Warden, error) {
 // Run runs the warden until ctx ends, which is its orderly stop: it stops renewing and leaves, so that the other
 // wardens of the site, or the other site, carry on. It returns an error only if it could not serve HTTP.
 func (w *Warden) Run(ctx context.Context) error {
-	listener := w.listener
-	if listener == nil {
-		address := hostPort(w.cfg.Address, w.cfg.Port)
-		var err error
-		listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-		if err != nil {
-			return fmt.Errorf("listen for health checks at %s: %w (HOLDFAST_PORT and HOLDFAST_TASK_ADDRESS choose it)", address, err)
-		}
+	listener, forward, err := w.listen(ctx)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	w.journal.event("warden started", "site", w.cfg.Site, "peer", w.cfg.PeerSite, "address", listener.Addr().String())
 	var wg sync.WaitGroup
-	for _, activity := range []func(context.Context){w.runRenewer, w.runExtender, w.runLoop, w.runPublisher} {
+	for _, activity := range []func(context.Context){w.runRenewer, w.runExtender, w.runLoop, w.runPublisher, w.runDiverter, w.runCapacity} {
 		wg.Go(func() { activity(ctx) })
 	}
 	wg.Go(func() {
@@ -139,10 +140,42 @@ func (w *Warden) Run(ctx context.Context) error {
 			cancel(err)
 		}
 	})
+	if forward != nil {
+		wg.Go(func() {
+			if err := w.serveForward(ctx, forward); err != nil {
+				cancel(err)
+			}
+		})
+	}
 	wg.Wait()
 	w.journal.event("warden stopped")
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	return nil
+}
+
+// listen opens the warden's ports; forward is nil if it is not told where the other site's application is.
+func (w *Warden) listen(ctx context.Context) (health, forward net.Listener, err error) {
+	open := func(given net.Listener, port int, what, variable string) (net.Listener, error) {
+		if given != nil {
+			return given, nil
+		}
+		address := hostPort(w.cfg.Address, port)
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			return nil, fmt.Errorf("listen for %s at %s: %w (%s and HOLDFAST_TASK_ADDRESS choose it)", what, address, err, variable)
+		}
+		return l, nil
+	}
+	if health, err = open(w.listener, w.cfg.Port, "health checks", "HOLDFAST_PORT"); err != nil {
+		return nil, nil, err
+	}
+	if w.cfg.PeerAppURL == "" {
+		return health, nil, nil
+	}
+	if forward, err = open(w.forwardListener, w.cfg.ForwardPort, "requests to be sent on", "HOLDFAST_FORWARD_PORT"); err != nil {
+		return nil, nil, errors.Join(err, health.Close())
+	}
+	return health, forward, nil
 }

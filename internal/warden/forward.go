@@ -1,0 +1,162 @@
+package warden
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"time"
+
+	"holdfast/internal/failover"
+)
+
+// HopHeader marks a request that one site has sent on to the other. Such a request is never sent on again, so two sites
+// that each take the other for the active one do not pass it to and fro.
+const HopHeader = "Holdfast-Forwarded"
+
+// forwardCheck is the path of the target group's health check.
+const forwardCheck = "/forwardz"
+
+// Limits of forwarding.
+const (
+	// forwardHold is how long a request may wait for the other site to serve. It is the client's patience that is spent,
+	// so it is the same at every speed of the twin.
+	forwardHold = 10 * time.Second
+	// forwardSlots is how many requests may wait or be under way at once; what is above it is refused.
+	forwardSlots = 2000
+	// forwardBody bounds a request's body: more than any payment, and what a balancer would take too.
+	forwardBody = 16 << 20
+	// forwardIdle is what an Application Load Balancer waits for an answer by default.
+	forwardIdle = 60 * time.Second
+	forwardDial = 5 * time.Second
+	// forwardConns is how many idle connections to the other site are kept.
+	forwardConns = 256
+)
+
+// forwarder sends the application's requests on to the other site while clients still follow an older DNS answer.
+type forwarder struct {
+	w         *Warden
+	proxy     *httputil.ReverseProxy
+	transport *http.Transport
+	slots     chan struct{}
+	hold      time.Duration
+}
+
+func newForwarder(w *Warden) (*forwarder, error) {
+	peer, err := url.Parse(w.cfg.PeerAppURL)
+	if err != nil || peer.Host == "" || peer.Scheme != "http" && peer.Scheme != "https" {
+		return nil, fmt.Errorf("HOLDFAST_PEER_APP_URL is %q: want the other site's balancer, as in https://name:443", w.cfg.PeerAppURL)
+	}
+	transport := &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: forwardDial}).DialContext,
+		TLSHandshakeTimeout: forwardDial, ResponseHeaderTimeout: forwardIdle, IdleConnTimeout: forwardIdle,
+		MaxIdleConnsPerHost: forwardConns, MaxResponseHeaderBytes: 64 << 10, DisableCompression: true,
+		// The other balancer's certificate is for the name that the clients use.
+		TLSClientConfig: &tls.Config{ServerName: w.cfg.AppDNSName, MinVersion: tls.VersionTLS12},
+	}
+	f := &forwarder{w: w, transport: transport, slots: make(chan struct{}, forwardSlots), hold: forwardHold}
+	f.proxy = &httputil.ReverseProxy{
+		Transport: transport, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = peer.Scheme, peer.Host
+			r.Out.URL.RawQuery = r.In.URL.RawQuery
+			r.Out.Host = r.In.Host
+			r.Out.Header.Set(HopHeader, w.cfg.Site)
+			// The balancer in front has noted the client; its peer will append to that.
+			for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Port"} {
+				if values, ok := r.In.Header[name]; ok {
+					r.Out.Header[name] = values
+				}
+			}
+		},
+		ErrorHandler: f.failed,
+	}
+	return f, nil
+}
+
+// ServeHTTP sends one request on, once. What it refuses itself it refuses with a 503 before the request has gone
+// anywhere, so that a client may repeat it.
+func (f *forwarder) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == forwardCheck {
+		answer(rw, true, "forwarding is up", "")
+		return
+	}
+	if from := r.Header.Get(HopHeader); from != "" {
+		f.refuse(rw, "hop", "sent on by "+from+" already, and this site does not serve either")
+		return
+	}
+	select {
+	case f.slots <- struct{}{}:
+		defer func() { <-f.slots }()
+	default:
+		f.refuse(rw, "full", "too many requests are waiting for the other site")
+		return
+	}
+	if !f.await(r.Context()) {
+		f.refuse(rw, "unserved", "no site serves at the moment")
+		return
+	}
+	r.Body = http.MaxBytesReader(rw, r.Body, forwardBody)
+	f.w.metrics.forwarded.WithLabelValues("sent").Inc()
+	f.proxy.ServeHTTP(rw, r)
+}
+
+// await waits until the other site serves. It returns false if that takes too long, or if nothing is to be forwarded
+// any more: a balancer may still be sending here what it should not.
+func (f *forwarder) await(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, f.hold)
+	defer cancel()
+	for {
+		news := f.w.news()
+		switch state, known := failover.Forward(f.w.fresh()); {
+		case state.Peer:
+			return true
+		case known && !state.Divert:
+			return false
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-news:
+		}
+	}
+}
+
+func (f *forwarder) refuse(rw http.ResponseWriter, result, reason string) {
+	f.w.metrics.forwarded.WithLabelValues(result).Inc()
+	rw.Header().Set("Retry-After", "1")
+	answer(rw, false, "", reason)
+}
+
+// failed answers for a request that went out and came to nothing: it may have been carried out, so it is not a 503.
+func (f *forwarder) failed(rw http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil { // the client has gone
+		f.w.metrics.forwarded.WithLabelValues("abandoned").Inc()
+		return
+	}
+	var tooLarge *http.MaxBytesError
+	status := http.StatusBadGateway
+	if errors.As(err, &tooLarge) {
+		status = http.StatusRequestEntityTooLarge
+	}
+	f.w.metrics.forwarded.WithLabelValues("failed").Inc()
+	http.Error(rw, "the other site did not answer: "+err.Error(), status)
+}
+
+// serveForward answers until ctx ends.
+func (w *Warden) serveForward(ctx context.Context, listener net.Listener) error {
+	f, err := newForwarder(w)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer f.transport.CloseIdleConnections()
+	return serveUntil(ctx, listener, &http.Server{
+		Handler: f, ReadHeaderTimeout: requestLimit, IdleTimeout: idleLimit, MaxHeaderBytes: 64 << 10,
+	}, "forward requests")
+}
