@@ -51,6 +51,8 @@ func TestWrongUseExitsWith2AndNamesFlagValueAndRemedy(t *testing.T) {
 		{"drill --out " + dir, []string{"--out " + dir, "not empty"}},
 		{"drill --state " + filepath.Join(dir, "none"), []string{"no such file", "terraform show -json"}},
 		{"drill --state " + dir, []string{"--state " + dir, "is a directory"}},
+		{"twin up --terraform " + dir + " --state " + truncated, []string{"--terraform " + dir, "one of them"}},
+		{"twin up --var-file a.tfvars", []string{"--var-file a.tfvars", "--terraform"}},
 		{"drill --state " + truncated, []string{"--state " + truncated, "terraform"}},
 		{"drill --image payd", []string{"--image payd", "NAME=PATH"}},
 		{"drill --image payd=" + truncated, []string{"--image payd=" + truncated, "executable"}},
@@ -208,9 +210,13 @@ func TestTwinNameIsHeldByItsProcess(t *testing.T) {
 }
 
 func TestRunInfoSaysHowToReachTheTwin(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
 	var out bytes.Buffer
 	info := runInfo{Name: "a", PID: 7, Speed: 10, Endpoint: "http://127.9.0.1:4566", Region: "us-east-1", Resolver: "127.9.0.53:8053", DNSName: "app.test", AppPort: 8080, Config: "/x/holdfast.json"}
 	if err := info.writeText(&out); err != nil {
+		t.Fatal(err)
+	}
+	if err := info.writeEnv(&out); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"export AWS_ENDPOINT_URL=http://127.9.0.1:4566\n", "export HOLDFAST_CONFIG=/x/holdfast.json\n", "dig @127.9.0.53 -p 8053 +short app.test", "http://app.test:8080/v1/payments"} {

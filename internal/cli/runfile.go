@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -129,6 +130,7 @@ func (l *runLock) publish(info runInfo) error {
 
 // release gives the name back.
 func (l *runLock) release() {
+	_ = os.RemoveAll(strings.TrimSuffix(l.path, ".json") + ".shell")
 	_ = os.Remove(l.path)
 	_ = l.file.Close()
 }

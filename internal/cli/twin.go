@@ -1,13 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -18,7 +19,6 @@ import (
 	"holdfast/internal/drill/acquirer"
 	"holdfast/internal/operator"
 	"holdfast/internal/twin"
-	"holdfast/internal/twin/api"
 )
 
 const (
@@ -36,12 +36,16 @@ are processes, balancers, DNS with health checks, and the AWS API calls of a run
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newTwinUpCommand(), newTwinStatusCommand(), newTwinDownCommand())
+	cmd.AddCommand(
+		newTwinUpCommand(), newTwinStatusCommand(), newTwinDownCommand(),
+		newTwinEnvCommand(), newTwinResolveCommand(), newTwinOutputCommand(),
+	)
 	return cmd
 }
 
 func registerName(cmd *cobra.Command, name *string) {
-	cmd.Flags().StringVar(name, "name", defaultTwinName, "`name` of the twin, so that several can be up")
+	cmd.Flags().StringVar(name, "name", cmp.Or(os.Getenv(nameVariable), defaultTwinName),
+		"`name` of the twin, so that several can be up ("+nameVariable+")")
 }
 
 func newTwinUpCommand() *cobra.Command {
@@ -100,16 +104,25 @@ func runTwin(cmd *cobra.Command, lock *runLock, r rehearsal, f rehearsalFlags, n
 		Name: name, PID: os.Getpid(), StartedAt: began.UTC(), Speed: t.Speed(), StateDir: t.Dir(), Config: t.ConfigFile(), Endpoint: t.Endpoint(),
 		Region: t.Sites()[0].Region, DNSName: t.DNSName(), Resolver: t.Resolver(), AppPort: t.AppPort(), Acquirer: acquirerURL,
 	}
+	if err := info.writeShell(t); err != nil {
+		return err
+	}
+	control, err := serveControl(name, t)
+	if err != nil {
+		return err
+	}
+	defer control.close()
 	if err := lock.publish(info); err != nil {
 		return err
 	}
 	fmt.Fprintf(progress, "the twin is up after %.1f s\n", time.Since(began).Seconds())
 	out := cmd.OutOrStdout()
-	if err := info.writeText(out); err != nil {
+	if err := info.writeEnv(out); err != nil {
 		return err
 	}
-	if status, err := info.status(cmd.Context()); err == nil {
-		if err := status.WriteText(out); err != nil {
+	fmt.Fprintln(out)
+	if look, err := info.look(cmd.Context(), 0); err == nil {
+		if err := look.writeText(out); err != nil {
 			return err
 		}
 	}
@@ -125,29 +138,22 @@ func closeAcquirer(bank *acquirer.Server) {
 	_ = bank.Close(ctx)
 }
 
-// exports are the variables that make the stock aws command and holdfast talk to the twin.
-func (i runInfo) exports() [][2]string {
-	return [][2]string{
-		{"AWS_ENDPOINT_URL", i.Endpoint},
-		{"AWS_ACCESS_KEY_ID", api.AccessKeyID},
-		{"AWS_SECRET_ACCESS_KEY", api.SecretAccessKey},
-		{"AWS_REGION", i.Region},
-		{"HOLDFAST_CONFIG", i.Config},
-	}
-}
-
+// writeText says how to reach the twin.
 func (i runInfo) writeText(w io.Writer) error {
 	var b strings.Builder
-	for _, export := range i.exports() {
-		fmt.Fprintf(&b, "export %s=%s\n", export[0], export[1])
-	}
 	host, port, _ := strings.Cut(i.Resolver, ":")
-	fmt.Fprintf(&b, "\nname       %s\n", i.Name)
+	fmt.Fprintf(&b, "name       %s\n", i.Name)
 	fmt.Fprintf(&b, "process    %d, since %s, speed %.4g\n", i.PID, i.StartedAt.Format(time.RFC3339), i.Speed)
 	fmt.Fprintf(&b, "dns        %s: dig @%s -p %s +short %s\n", i.Resolver, host, port, i.DNSName)
 	fmt.Fprintf(&b, "payments   http://%s:%d/v1/payments (resolve the name as above)\n", i.DNSName, i.AppPort)
 	fmt.Fprintf(&b, "acquirer   %s\n", i.Acquirer)
-	fmt.Fprintf(&b, "state      %s\n\n", i.StateDir)
+	if config, err := operator.ReadConfig(i.Config); err == nil {
+		for _, line := range psqlLines(config) {
+			fmt.Fprintf(&b, "database   %s\n", line)
+		}
+	}
+	fmt.Fprintf(&b, "state      %s\n", i.StateDir)
+	fmt.Fprintf(&b, "shell      eval \"$(holdfast twin env --name %s)\"\n\n", i.Name)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -160,7 +166,13 @@ func (i runInfo) status(ctx context.Context) (operator.Status, error) {
 			return operator.Status{}, err
 		}
 	}
-	for _, name := range []string{"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE"} {
+	unset := leakingVariables
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, serviceEndpoint) {
+			unset = append(slices.Clone(unset), name)
+		}
+	}
+	for _, name := range unset {
 		if err := os.Unsetenv(name); err != nil {
 			return operator.Status{}, err
 		}
@@ -178,42 +190,70 @@ func (i runInfo) status(ctx context.Context) (operator.Status, error) {
 	return op.Status(ctx), nil
 }
 
+// twinLook is what "twin status" shows.
+type twinLook struct {
+	Twin      runInfo         `json:"twin"`
+	Status    operator.Status `json:"status"`
+	Inventory twin.Inventory  `json:"inventory"`
+}
+
+// look asks AWS's side and the twin's own.
+func (i runInfo) look(ctx context.Context, sample time.Duration) (twinLook, error) {
+	look := twinLook{Twin: i}
+	var err error
+	if look.Status, err = i.status(ctx); err != nil {
+		return twinLook{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, sample+statusTimeout)
+	defer cancel()
+	err = callControl(ctx, i.Name, "inventory?sample="+sample.String(), nil, &look.Inventory)
+	return look, err
+}
+
+func (l twinLook) writeText(out io.Writer) error {
+	if err := l.Twin.writeText(out); err != nil {
+		return err
+	}
+	if err := l.Status.WriteText(out); err != nil {
+		return err
+	}
+	fmt.Fprintln(out)
+	return writeInventory(out, l.Inventory)
+}
+
 func newTwinStatusCommand() *cobra.Command {
 	var name, output string
+	var sample time.Duration
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show how to reach the twin and what runs where",
-		Long:  "Show how to reach the twin, its term record, both sites and what DNS answers. The exit code is 1 if no such twin is up.",
-		Args:  cobra.NoArgs,
+		Short: "Show how to reach the twin, what runs where and what it takes",
+		Long: `Show how to reach the twin, its term record, both sites, what DNS answers, and each part with its address, its state and
+the memory and processor time that it takes. The exit code is 1 if no such twin is up.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "text" && output != "json" {
 				return usagef("-o %s: want text or json", output)
+			}
+			if sample < 0 || sample > maxSample {
+				return usagef("--sample %s: want a duration up to %s", sample, maxSample)
 			}
 			info, err := readRun(name)
 			if err != nil {
 				return err
 			}
-			status, err := info.status(cmd.Context())
+			look, err := info.look(cmd.Context(), sample)
 			if err != nil {
 				return err
 			}
-			out := cmd.OutOrStdout()
 			if output == "json" {
-				encoder := json.NewEncoder(out)
-				encoder.SetIndent("", "  ")
-				return encoder.Encode(struct {
-					Twin   runInfo         `json:"twin"`
-					Status operator.Status `json:"status"`
-				}{info, status})
+				return printJSON(cmd.OutOrStdout(), look)
 			}
-			if err := info.writeText(out); err != nil {
-				return err
-			}
-			return status.WriteText(out)
+			return look.writeText(cmd.OutOrStdout())
 		},
 	}
 	registerName(cmd, &name)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.Flags().DurationVar(&sample, "sample", time.Second, "how long to measure the processor time")
 	return cmd
 }
 

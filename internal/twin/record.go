@@ -139,3 +139,6 @@ func (t *Twin) TailFolders() []string {
 	}
 	return folders
 }
+
+// DatabasePassword is the master user's password, the same at both sites.
+func (t *Twin) DatabasePassword() string { return t.password }
