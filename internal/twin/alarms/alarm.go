@@ -23,6 +23,8 @@ type State struct {
 type Event struct {
 	At    time.Time
 	Alarm string
+	// Composite says that the alarm is a composite one.
+	Composite bool
 	// Type is StateUpdate, Action or ConfigurationUpdate; Data is JSON.
 	Type, Summary, Data string
 }

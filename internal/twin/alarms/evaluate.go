@@ -96,3 +96,15 @@ var comparisons = map[string]struct {
 func breaches(a topology.Alarm, value float64) bool {
 	return comparisons[a.ComparisonOperator].breaches(value, a.Threshold)
 }
+
+// replicationLags are the metrics whose threshold is an amount of time that somebody chose to wait.
+var replicationLags = []string{"AuroraGlobalDBReplicationLag", "AuroraGlobalDBRPOLag", "AuroraGlobalDBProgressLag"}
+
+// atSpeed is the alarm as it is evaluated: a threshold on how far a region is behind is a configured time like any other,
+// and is divided by the speed. No other threshold is: response times and lags within a region are the machine's own.
+func atSpeed(a topology.Alarm, speed float64) topology.Alarm {
+	if a.Namespace == "AWS/RDS" && slices.Contains(replicationLags, a.Metric) {
+		a.Threshold /= speed
+	}
+	return a
+}

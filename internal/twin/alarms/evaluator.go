@@ -22,12 +22,14 @@ const maxHistory = 2000
 type Options struct {
 	Topology topology.Topology
 	Metrics  *Metrics
-	// Speed divides the alarms' periods; 0 means 1.
+	// Extra are alarms beside the topology's, such as those that target tracking makes for itself.
+	Extra []topology.Alarm
+	// Speed divides the alarms' periods, and the thresholds of replication lags; 0 means 1.
 	Speed float64
 	// Up reports whether a region is there; nil means always.
 	Up func(region string) bool
-	// Notify delivers a notification to an alarm action (a topic's ARN). It is called from one goroutine, must not block
-	// for long, and its error goes into the alarm's history. Nil delivers nothing.
+	// Notify delivers a notification to an alarm action (an ARN). It is called from one goroutine, must not block for
+	// long, and its error goes into the alarm's history. Nil delivers nothing.
 	Notify func(ctx context.Context, action string, n Notification) error
 	// OnState, if set, is told of every change of state. It must not block.
 	OnState func(Notification)
@@ -35,33 +37,41 @@ type Options struct {
 	Logger  *slog.Logger
 }
 
-// Notification is one change of an alarm's state.
+// Notification is one change of an alarm's state, or for an action of Auto Scaling one period more in that state.
 type Notification struct {
+	// Alarm is the alarm; of a composite one it has only the names and actions, and Rule is its rule.
 	Alarm    topology.Alarm
+	Rule     string
 	Account  string
 	From, To string
 	Reason   string
 	At       time.Time
 }
 
-// Evaluator moves the topology's alarms between their states.
+// Evaluator moves the topology's alarms between their states. Its methods may be called from many goroutines.
 type Evaluator struct {
-	options Options
-	watched []*watched
+	options    Options
+	watched    []*watched
+	composites []*composite
+	// judging is held while states are changed, so that changes and what they cause come one after another.
+	judging sync.Mutex
 
 	mu      sync.Mutex
 	history map[string][]Event // by region, oldest first
+	// started is when the evaluation began: what was before is not missing.
+	started time.Time
 	cancel  context.CancelFunc
 	done    chan struct{}
 }
 
-// watched is one alarm.
+// watched is one alarm on a metric. The evaluator's lock guards the state, its judging lock the rest.
 type watched struct {
-	alarm topology.Alarm
-	// period is the alarm's own, divided by the speed.
-	period time.Duration
-	next   time.Time
-	state  State
+	// alarm is as configured, judged as it is evaluated at the speed.
+	alarm, judged topology.Alarm
+	// period is the alarm's own, divided by the speed; every is how often it is judged.
+	period, every time.Duration
+	next          time.Time
+	state         State
 }
 
 // NewEvaluator checks the alarms. They begin in INSUFFICIENT_DATA.
@@ -83,20 +93,46 @@ func NewEvaluator(options Options) (*Evaluator, error) {
 	}
 	e := &Evaluator{options: options, history: map[string][]Event{}}
 	now := options.Now()
-	for _, a := range options.Topology.Alarms {
+	first := State{Value: InsufficientData, Reason: "Unchecked: Initial alarm creation", Updated: now, Transitioned: now}
+	for _, a := range slices.Concat(options.Topology.Alarms, options.Extra) {
 		if err := check(a); err != nil {
 			return nil, fmt.Errorf("alarm %s in %s: %w", a.Name, a.Region, err)
 		}
-		period := time.Duration(float64(a.Period) / options.Speed)
 		e.watched = append(e.watched, &watched{
-			alarm: a, period: period, next: due(now, period),
-			state: State{Value: InsufficientData, Reason: "Unchecked: Initial alarm creation", Updated: now, Transitioned: now},
+			alarm: a, judged: atSpeed(a, options.Speed), period: e.scaled(a.Period), every: e.scaled(interval(a.Period)), state: first,
 		})
-		e.history[a.Region] = append(e.history[a.Region], Event{
-			At: now, Alarm: a.Name, Type: "ConfigurationUpdate", Summary: fmt.Sprintf("Alarm %q created", a.Name),
-		})
+		e.created(a.Region, a.Name, false, now)
+	}
+	for _, a := range options.Topology.CompositeAlarms {
+		c, err := e.newComposite(a)
+		if err != nil {
+			return nil, fmt.Errorf("composite alarm %s in %s: %w", a.Name, a.Region, err)
+		}
+		c.state = first
+		e.composites = append(e.composites, c)
+		e.created(a.Region, a.Name, true, now)
 	}
 	return e, nil
+}
+
+func (e *Evaluator) created(region, name string, composite bool, now time.Time) {
+	e.record(region, Event{
+		At: now, Alarm: name, Composite: composite, Type: "ConfigurationUpdate", Summary: fmt.Sprintf("Alarm %q created", name),
+	})
+}
+
+func (e *Evaluator) scaled(d time.Duration) time.Duration {
+	return time.Duration(float64(d) / e.options.Speed)
+}
+
+// interval is how often CloudWatch evaluates an alarm: every minute on the window that ends then, also if the period
+// is longer; every ten seconds if it is shorter.
+// https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html
+func interval(period time.Duration) time.Duration {
+	if period < time.Minute {
+		return 10 * time.Second
+	}
+	return time.Minute
 }
 
 func check(a topology.Alarm) error {
@@ -115,12 +151,12 @@ func check(a topology.Alarm) error {
 	return nil
 }
 
-// due is when a period that holds an instant can be judged: a little after its end, when its data are there.
-func due(now time.Time, period time.Duration) time.Time {
-	return startOf(now, period).Add(period + settle(period))
+// due is when the minute that holds an instant can be judged: a little after its end, when its data are there.
+func due(now time.Time, every time.Duration) time.Time {
+	return startOf(now, every).Add(every + settle(every))
 }
 
-func settle(period time.Duration) time.Duration { return min(period/6, 10*time.Second) }
+func settle(every time.Duration) time.Duration { return min(every/6, 10*time.Second) }
 
 // Start begins to evaluate, until ctx ends or Stop.
 func (e *Evaluator) Start(ctx context.Context) {
@@ -131,7 +167,10 @@ func (e *Evaluator) Start(ctx context.Context) {
 		cancel()
 		return
 	}
-	e.cancel, e.done = cancel, make(chan struct{})
+	e.cancel, e.done, e.started = cancel, make(chan struct{}), e.options.Now()
+	for _, w := range e.watched {
+		w.next = due(e.started, w.every)
+	}
 	go func() {
 		defer close(e.done)
 		e.loop(ctx)
@@ -160,74 +199,143 @@ func (e *Evaluator) loop(ctx context.Context) {
 			timer.Stop()
 			return
 		}
+		e.judging.Lock()
 		now := e.options.Now()
 		for _, w := range e.watched {
 			if !w.next.After(now) {
 				e.judge(ctx, w, now)
-				w.next = due(now, w.period)
+				w.next = due(now, w.every)
 			}
 		}
+		e.judgeComposites(ctx, now)
+		e.judging.Unlock()
 	}
 }
 
-// judge evaluates one alarm at an instant.
+// judge evaluates one alarm at an instant. The caller holds the judging lock.
 func (e *Evaluator) judge(ctx context.Context, w *watched, now time.Time) {
 	if !e.options.Up(w.alarm.Region) {
 		return
 	}
-	end := startOf(now.Add(-settle(w.period)), w.period)
+	end := startOf(now.Add(-settle(w.every)), w.every)
 	points := e.points(w, end)
-	e.mu.Lock()
-	from := w.state.Value
-	to := Evaluate(w.alarm, points, from)
-	if to == from {
-		e.mu.Unlock()
+	from, _ := e.State(w.alarm.Region, w.alarm.Name)
+	if e.tooYoung(w, points, end) {
 		return
 	}
-	reason := reasonFor(w, points, from, to, end)
-	data := reasonData(w, points, end, now)
-	w.state = State{Value: to, Reason: reason, ReasonData: data, Updated: now, Transitioned: now}
-	e.record(w.alarm.Region, Event{
-		At: now, Alarm: w.alarm.Name, Type: "StateUpdate", Summary: "Alarm updated from " + from + " to " + to,
-		Data: updateData(from, to, reason, data),
+	n := Notification{
+		Alarm: w.alarm, Account: e.options.Topology.AccountID, From: from.Value, To: Evaluate(w.judged, points, from.Value), At: now,
+	}
+	if n.To == n.From {
+		n.Reason = from.Reason
+		e.act(ctx, n, repeats)
+		return
+	}
+	n.Reason = reasonFor(w, points, n.From, n.To, end)
+	e.move(ctx, &w.state, n, reasonData(w, points, end, now))
+}
+
+// tooYoung reports whether an alarm lacks data only because the twin did not exist yet.
+func (e *Evaluator) tooYoung(w *watched, points []Point, end time.Time) bool {
+	if w.alarm.TreatMissingData != treatBreaching {
+		return false
+	}
+	known := 0
+	for _, p := range points {
+		if p.Known {
+			known++
+		}
+	}
+	n := w.alarm.EvaluationPeriods
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return known < n && end.Add(-time.Duration(n)*w.period).Before(e.started)
+}
+
+// move changes a state, tells it and runs its actions. The caller holds the judging lock.
+func (e *Evaluator) move(ctx context.Context, state *State, n Notification, data string) {
+	e.mu.Lock()
+	*state = State{Value: n.To, Reason: n.Reason, ReasonData: data, Updated: n.At, Transitioned: n.At}
+	e.record(n.Alarm.Region, Event{
+		At: n.At, Alarm: n.Alarm.Name, Composite: n.Rule != "", Type: "StateUpdate", Summary: "Alarm updated from " + n.From + " to " + n.To,
+		Data: updateData(n.From, n.To, n.Reason, data),
 	})
 	e.mu.Unlock()
-	n := Notification{Alarm: w.alarm, Account: e.options.Topology.AccountID, From: from, To: to, Reason: reason, At: now}
-	e.options.Logger.Info("alarm", "region", w.alarm.Region, "alarm", w.alarm.Name, "from", from, "to", to)
+	e.options.Logger.Info("alarm", "region", n.Alarm.Region, "alarm", n.Alarm.Name, "from", n.From, "to", n.To)
 	if e.options.OnState != nil {
 		e.options.OnState(n)
 	}
-	e.act(ctx, n)
+	e.act(ctx, n, func(string) bool { return true })
 }
 
-// act runs the actions of a change of state.
-func (e *Evaluator) act(ctx context.Context, n Notification) {
+// SetState sets an alarm's state until its next evaluation, as set-alarm-state does, and runs the actions of the change.
+// It reports false if there is no such alarm.
+func (e *Evaluator) SetState(ctx context.Context, region, name, value, reason, data string) bool {
+	e.judging.Lock()
+	defer e.judging.Unlock()
+	n := Notification{Account: e.options.Topology.AccountID, To: value, Reason: reason, At: e.options.Now()}
+	var state *State
+	for _, w := range e.watched {
+		if w.alarm.Region == region && w.alarm.Name == name {
+			n.Alarm, state = w.alarm, &w.state
+		}
+	}
+	for _, c := range e.composites {
+		if c.alarm.Region == region && c.alarm.Name == name {
+			n.Alarm, n.Rule, state = c.named(), c.alarm.Rule, &c.state
+		}
+	}
+	if state == nil {
+		return false
+	}
+	e.mu.Lock()
+	n.From = state.Value
+	e.mu.Unlock()
+	if n.From != n.To {
+		e.move(ctx, state, n, data)
+	}
+	e.judgeComposites(ctx, n.At)
+	return true
+}
+
+// repeats reports whether an action is invoked again for every period that its alarm stays in the state: Auto Scaling's
+// are, notifications are not.
+func repeats(action string) bool { return strings.HasPrefix(action, "arn:aws:autoscaling:") }
+
+// act runs those actions of a state that are wanted.
+func (e *Evaluator) act(ctx context.Context, n Notification, wanted func(action string) bool) {
 	actions := map[string][]string{Alarm: n.Alarm.AlarmActions, OK: n.Alarm.OKActions}[n.To]
 	if e.options.Notify == nil {
 		return
 	}
 	for _, action := range actions {
+		if !wanted(action) {
+			continue
+		}
+		err := e.options.Notify(ctx, action, n)
+		if err == nil && n.From == n.To {
+			continue // the history of CloudWatch does not repeat what goes on
+		}
 		summary := "Successfully executed action " + action
-		if err := e.options.Notify(ctx, action, n); err != nil {
+		if err != nil {
 			summary = "Failed to execute action " + action + ". Received error: " + err.Error()
 			e.options.Logger.Warn("alarm action failed", "alarm", n.Alarm.Name, "action", action, "error", err)
 		}
 		e.mu.Lock()
-		e.record(n.Alarm.Region, Event{At: e.options.Now(), Alarm: n.Alarm.Name, Type: "Action", Summary: summary})
+		e.record(n.Alarm.Region, Event{
+			At: e.options.Now(), Alarm: n.Alarm.Name, Composite: n.Rule != "", Type: "Action", Summary: summary,
+		})
 		e.mu.Unlock()
 	}
 }
 
 // points reads the periods of an alarm's evaluation range that ends at an instant.
 func (e *Evaluator) points(w *watched, end time.Time) []Point {
-	n := w.alarm.EvaluationPeriods + extraPeriods
-	start := end.Add(-time.Duration(n) * w.period)
 	metric := Metric{Namespace: w.alarm.Namespace, Name: w.alarm.Metric, Dimensions: w.alarm.Dimensions}
-	out := make([]Point, n)
-	for _, a := range e.options.Metrics.Statistics(w.alarm.Region, metric, "", start, end, w.period) {
-		i := int(a.At.Sub(start) / w.period)
-		if v, ok := a.Statistic(w.alarm.Statistic); ok && i >= 0 && i < n && !out[i].Known {
-			out[i] = Point{Value: v, Known: true}
+	out := make([]Point, w.alarm.EvaluationPeriods+extraPeriods)
+	for i, a := range e.options.Metrics.Windows(w.alarm.Region, metric, end, w.period, len(out)) {
+		if a != nil {
+			out[i].Value, out[i].Known = a.Statistic(w.alarm.Statistic)
 		}
 	}
 	return out
@@ -251,7 +359,23 @@ func (e *Evaluator) State(region, name string) (State, bool) {
 			return w.state, true
 		}
 	}
+	for _, c := range e.composites {
+		if c.alarm.Region == region && c.alarm.Name == name {
+			return c.state, true
+		}
+	}
 	return State{}, false
+}
+
+// List returns a region's alarms on metrics, those beside the topology's too.
+func (e *Evaluator) List(region string) []topology.Alarm {
+	var out []topology.Alarm
+	for _, w := range e.watched {
+		if w.alarm.Region == region {
+			out = append(out, w.alarm)
+		}
+	}
+	return out
 }
 
 // History returns a region's history, the newest first.
@@ -265,34 +389,34 @@ func (e *Evaluator) History(region string) []Event {
 
 // reasonFor says why an alarm changes, as CloudWatch does.
 func reasonFor(w *watched, points []Point, from, to string, end time.Time) string {
-	need := w.alarm.DatapointsToAlarm
+	need := w.judged.DatapointsToAlarm
 	if need == 0 {
-		need = w.alarm.EvaluationPeriods
+		need = w.judged.EvaluationPeriods
 	}
 	if to == InsufficientData {
-		return fmt.Sprintf("Insufficient Data: %s unknown.", count(w.alarm.EvaluationPeriods, "datapoint was", "datapoints were"))
+		return fmt.Sprintf("Insufficient Data: %s unknown.", count(w.judged.EvaluationPeriods, "datapoint was", "datapoints were"))
 	}
 	var shown []string
 	matching, known := 0, 0
 	for i, p := range slices.Backward(points) {
-		if !p.Known || known == w.alarm.EvaluationPeriods {
+		if !p.Known || known == w.judged.EvaluationPeriods {
 			continue
 		}
 		known++
 		at := end.Add(-time.Duration(len(points)-i) * w.period)
 		shown = append(shown, number(p.Value)+" ("+at.Format("02/01/06 15:04:05")+")")
-		if breaches(w.alarm, p.Value) == (to == Alarm) {
+		if breaches(w.judged, p.Value) == (to == Alarm) {
 			matching++
 		}
 	}
 	slices.Reverse(shown)
 	not := ""
 	if to == OK {
-		not, need = "not ", w.alarm.EvaluationPeriods-need+1
+		not, need = "not ", w.judged.EvaluationPeriods-need+1
 	}
 	if known == 0 {
 		return fmt.Sprintf("Threshold Crossed: no datapoints were received for %s and missing datapoints are treated as [%s].",
-			count(w.alarm.EvaluationPeriods, "period", "periods"), map[bool]string{true: "Breaching", false: "NonBreaching"}[to == Alarm])
+			count(w.judged.EvaluationPeriods, "period", "periods"), map[bool]string{true: "Breaching", false: "NonBreaching"}[to == Alarm])
 	}
 	verb := "were"
 	if matching == 1 {
@@ -300,8 +424,8 @@ func reasonFor(w *watched, points []Point, from, to string, end time.Time) strin
 	}
 	return fmt.Sprintf("Threshold Crossed: %d out of the last %d datapoints [%s] %s %s%s the threshold (%s) "+
 		"(minimum %s for %s -> %s transition).",
-		matching, known, strings.Join(shown, ", "), verb, not, comparisons[w.alarm.ComparisonOperator].words,
-		number(w.alarm.Threshold), count(need, "datapoint", "datapoints"), from, to)
+		matching, known, strings.Join(shown, ", "), verb, not, comparisons[w.judged.ComparisonOperator].words,
+		number(w.judged.Threshold), count(need, "datapoint", "datapoints"), from, to)
 }
 
 func count(n int, one, many string) string {
@@ -328,9 +452,9 @@ func reasonData(w *watched, points []Point, end, now time.Time) string {
 		}
 	}
 	return marshal(map[string]any{
-		"version": "1.0", "queryDate": now.UTC().Format(time.RFC3339Nano), "statistic": w.alarm.Statistic,
-		"startDate": end.Add(-time.Duration(w.alarm.EvaluationPeriods) * w.period).UTC().Format(time.RFC3339Nano),
-		"period":    w.alarm.Period.Seconds(), "recentDatapoints": recent, "threshold": w.alarm.Threshold,
+		"version": "1.0", "queryDate": now.UTC().Format(time.RFC3339Nano), "statistic": w.judged.Statistic,
+		"startDate": end.Add(-time.Duration(w.judged.EvaluationPeriods) * w.period).UTC().Format(time.RFC3339Nano),
+		"period":    w.judged.Period.Seconds(), "recentDatapoints": recent, "threshold": w.judged.Threshold,
 	})
 }
 

@@ -91,7 +91,7 @@ func TestAlarmFollowsItsMetric(t *testing.T) {
 		run(7*time.Second, 45000)
 		s := want(Alarm)
 		for _, text := range []string{
-			"Threshold Crossed: 2 out of the last 2 datapoints [", "were greater than the threshold (30000.0)",
+			"Threshold Crossed: 2 out of the last 2 datapoints [", "were greater than the threshold (3000.0)",
 			"(minimum 2 datapoints for OK -> ALARM transition)",
 		} {
 			if !strings.Contains(s.Reason, text) {
@@ -227,7 +227,7 @@ func TestFailedActionIsInTheHistory(t *testing.T) {
 		}
 		e.Start(t.Context())
 		defer e.Stop()
-		sleep(t, 2*time.Minute)
+		sleep(t, 4*time.Minute)
 		synctest.Wait()
 		if h := e.History(region); h[0].Type != "Action" || !strings.Contains(h[0].Summary, "Received error: disk full") {
 			t.Errorf("history = %+v", h)

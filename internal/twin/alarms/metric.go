@@ -14,9 +14,8 @@ import (
 // Limits of the memory, per region.
 const (
 	maxSeries = 10000
-	// maxData is how many data one metric keeps; the oldest go first. It is three hours of one datum per second, what
-	// CloudWatch keeps at high resolution.
-	maxData = 3 * 60 * 60
+	// maxData is how many data one metric keeps; the oldest go first. It is a day of one datum per minute.
+	maxData = 24 * 60
 )
 
 // Metric identifies a metric.
@@ -45,16 +44,25 @@ type Datum struct {
 	At time.Time
 	// Sum, Minimum, Maximum and Count describe the set; One fills them for a single value.
 	Sum, Minimum, Maximum, Count float64
-	// Values and Counts are the single values, for percentiles, if they are known.
+	// Values and Counts are the single values, for percentiles, if they are known. A set of one has them in Sum.
 	Values, Counts []float64
 }
 
 // One is a single measurement.
 func One(name string, value float64, unit string, dimensions map[string]string) Datum {
-	return Datum{
-		Name: name, Dimensions: dimensions, Unit: unit, Sum: value, Minimum: value, Maximum: value, Count: 1,
-		Values: []float64{value}, Counts: []float64{1},
+	return Datum{Name: name, Dimensions: dimensions, Unit: unit, Sum: value, Minimum: value, Maximum: value, Count: 1}
+}
+
+// Set is a measurement of several things at once, such as the tasks of a service. It holds at least one value.
+func Set(name string, values []float64, unit string, dimensions map[string]string) Datum {
+	d := Datum{
+		Name: name, Dimensions: dimensions, Unit: unit, Minimum: slices.Min(values), Maximum: slices.Max(values),
+		Count: float64(len(values)), Values: values, Counts: slices.Repeat([]float64{1}, len(values)),
 	}
+	for _, v := range values {
+		d.Sum += v
+	}
+	return d
 }
 
 // Aggregate is what one period of a metric held.
@@ -123,6 +131,10 @@ func (a *Aggregate) add(d Datum) {
 	a.Sum += d.Sum
 	a.Count += d.Count
 	a.Minimum, a.Maximum = min(a.Minimum, d.Minimum), max(a.Maximum, d.Maximum)
+	if d.Count == 1 {
+		a.samples = append(a.samples, sample{d.Sum, 1})
+		return
+	}
 	a.whole = a.whole && len(d.Values) > 0
 	for i, v := range d.Values {
 		a.samples = append(a.samples, sample{v, d.Counts[i]})
@@ -240,6 +252,33 @@ func (m *Metrics) Statistics(
 			n = len(out) - 1
 		}
 		out[n].add(d)
+	}
+	return out
+}
+
+// Windows aggregates a metric's data in count windows of a length, of which the last ends, exclusively, at an instant; the
+// oldest is the first. A window without data is nil. Data in another unit than the window's first are left out.
+func (m *Metrics) Windows(region string, metric Metric, end time.Time, length time.Duration, count int) []*Aggregate {
+	out := make([]*Aggregate, count)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.regions[region][metric.key()]
+	if s == nil || length <= 0 {
+		return out
+	}
+	from := end.Add(-time.Duration(count) * length)
+	first, _ := slices.BinarySearchFunc(s.data, from, func(d Datum, t time.Time) int { return d.At.Compare(t) })
+	for _, d := range s.data[first:] {
+		if !d.At.Before(end) {
+			break
+		}
+		i := int(d.At.Sub(from) / length)
+		if out[i] == nil {
+			out[i] = &Aggregate{At: from.Add(time.Duration(i) * length), Unit: d.Unit}
+		}
+		if out[i].Unit == d.Unit {
+			out[i].add(d)
+		}
 	}
 	return out
 }
