@@ -47,7 +47,7 @@ func (t *Twin) environment(svc topology.Service, c topology.Container, _ netip.A
 		}
 	}
 	if _, ok := env[acquirerVariable]; ok && t.opts.AcquirerURL != "" {
-		env[acquirerVariable] = t.opts.AcquirerURL
+		env[acquirerVariable] = t.acquirerURL(svc.Region)
 	}
 	if _, ok := env[exportVariable]; ok {
 		env[exportVariable] = t.exportDir(t.siteOf(svc.Region))
@@ -71,8 +71,8 @@ func (t *Twin) substitutions(region string) *strings.Replacer {
 			}
 		}
 	}
-	for _, lb := range t.topo.LoadBalancers {
-		pairs = append(pairs, pair{lb.DNSName, t.balancers.Address(lb.ARN).String()})
+	for name, address := range t.balancerNames(region) {
+		pairs = append(pairs, pair{name, address})
 	}
 	// A name may be the beginning of another one: the longest goes first.
 	slices.SortFunc(pairs, func(a, b pair) int { return len(b.name) - len(a.name) })

@@ -51,7 +51,8 @@ func (t *Twin) prepare(context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if t.table, err = termtable.New(termtable.Options{Table: t.topo.TermTable, AccountID: t.topo.AccountID, Network: t.fabric}); err != nil {
+	t.store = newStoreNetwork(t.fabric)
+	if t.table, err = termtable.New(termtable.Options{Table: t.topo.TermTable, AccountID: t.topo.AccountID, Network: t.store}); err != nil {
 		return err
 	}
 	if t.balancers, err = balancer.New(balancer.Options{Topology: t.topo, Fabric: t.fabric, Speed: t.opts.Speed, OnTargetHealth: t.targetEvent, Logger: t.logger}); err != nil {
@@ -149,7 +150,7 @@ func (t *Twin) startBalancers(context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return t.startCrossings()
 }
 
 func (t *Twin) startDNS(context.Context) error {
