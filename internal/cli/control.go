@@ -62,6 +62,7 @@ func serveControl(name string, t *twin.Twin) (*controlServer, error) {
 		inventory, err := t.Inventory(r.Context(), min(max(sample, 0), maxSample))
 		answerControl(w, inventory, err)
 	})
+	handleFaults(mux, t)
 	c := &controlServer{
 		path: path, done: make(chan struct{}),
 		server: &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: maxSample + time.Minute, MaxHeaderBytes: 16 << 10},

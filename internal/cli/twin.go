@@ -38,7 +38,7 @@ are processes, balancers, DNS with health checks, and the AWS API calls of a run
 	}
 	cmd.AddCommand(
 		newTwinUpCommand(), newTwinStatusCommand(), newTwinDownCommand(),
-		newTwinEnvCommand(), newTwinResolveCommand(), newTwinOutputCommand(),
+		newTwinEnvCommand(), newTwinResolveCommand(), newTwinOutputCommand(), newTwinFaultCommand(),
 	)
 	return cmd
 }

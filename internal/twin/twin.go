@@ -83,6 +83,13 @@ type Twin struct {
 	operator   *operator.Operator
 	created    time.Time
 
+	// What can go wrong on purpose.
+	faults faults
+	links  linkFaults
+	store  *storeNetwork
+	// acquirers are the regions' ways to the acquirer.
+	acquirers map[string]*acquirerPath
+
 	mu sync.Mutex
 	// servers are the AWS endpoints that listen now, by the region of their callers.
 	servers map[string]*regionServer
@@ -120,6 +127,7 @@ func Up(ctx context.Context, opts Options) (*Twin, error) {
 		{"reserve addresses", t.reserve, true},
 		{"make the state folder", t.makeStateDir, true},
 		{"prepare the regions", t.prepare, true},
+		{"open the way to the acquirer", t.openAcquirers, true},
 		{"start the endpoints", t.startEndpoints, true},
 		{"start the databases", t.startDatabases, true},
 		{"create the term record", t.createRecord, false},
@@ -148,6 +156,7 @@ func (t *Twin) abandon() {
 // Down stops everything, removes the state folder and gives the addresses back. It may be called again.
 func (t *Twin) Down(ctx context.Context) error {
 	t.down.Do(func() {
+		t.endFaults(ctx)
 		for i := len(t.cleanup) - 1; i >= 0; i-- {
 			t.cleanup[i](ctx)
 		}
