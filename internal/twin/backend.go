@@ -21,7 +21,7 @@ func (t *Twin) prepareEndpoint() error {
 	t.alarms = evaluator
 	t.endpoint, err = api.New(api.Options{
 		Topology: t.topo, Network: t.fabric, Logger: t.logger,
-		Databases: t.aurora, Containers: t.scheduler, Balancers: t.balancers, HealthChecks: t.names,
+		Databases: t.aurora, Containers: t.scheduler, Runner: t.scheduler, Images: t.scheduler, Balancers: t.balancers, HealthChecks: t.names,
 		Tables: t.table, Secrets: secrets{t}, Metrics: metrics, Alarms: evaluator, Scaling: api.NewScalableTargets(t.topo),
 	})
 	return err

@@ -79,7 +79,7 @@ func (b *backends) options() Options {
 	return Options{
 		Topology: b.topology, Network: b.fabric, Databases: b.databases, Containers: b.ecs, Balancers: b.balancers,
 		HealthChecks: b.checks, Tables: b.table, Metrics: b.metrics, Alarms: b.alarms, Secrets: secrets{},
-		Scaling: NewScalableTargets(b.topology), Now: b.now,
+		Scaling: NewScalableTargets(b.topology), Now: b.now, Runner: b.ecs, Images: b.ecs,
 	}
 }
 
@@ -227,6 +227,7 @@ type containers struct {
 	mu       sync.Mutex
 	desired  map[string]int
 	stopped  map[string]string
+	programs map[string]string // by image
 }
 
 func newContainers(t testing.TB, topo topology.Topology) *containers {

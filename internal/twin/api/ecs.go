@@ -40,6 +40,9 @@ func (e *Endpoint) ecsService() *service {
 		op("ListTaskDefinitions", e.listTaskDefinitions),
 		op("DescribeTaskDefinition", e.describeTaskDefinition, "TaskDefinition"),
 	)
+	if e.options.Runner != nil {
+		s.operations["RunTask"] = op("RunTask", e.runTask, "TaskDefinition")
+	}
 	return s
 }
 
@@ -335,7 +338,7 @@ func (e *Endpoint) taskView(t ecs.Task) types.Task {
 	out := types.Task{
 		TaskArn: aws.String(t.ARN), ClusterArn: aws.String(t.ClusterARN), TaskDefinitionArn: aws.String(t.TaskDefinitionARN),
 		LastStatus: aws.String(t.LastStatus), DesiredStatus: aws.String(t.DesiredStatus),
-		HealthStatus: types.HealthStatus(t.HealthStatus), Group: aws.String("service:" + t.ServiceName),
+		HealthStatus: types.HealthStatus(t.HealthStatus), Group: groupOf(t),
 		StartedBy: optional(t.DeploymentID), LaunchType: types.LaunchTypeFargate, Version: 1,
 		PlatformFamily: aws.String("Linux"), Connectivity: types.ConnectivityConnected,
 		CreatedAt: stamp(t.CreatedAt), StartedAt: stamp(t.StartedAt), StoppingAt: stamp(t.StoppingAt),
@@ -448,6 +451,7 @@ func (e *Endpoint) describeTaskDefinition(
 		Compatibilities:         []types.Compatibility{types.CompatibilityEc2, types.CompatibilityFargate},
 		RequiresCompatibilities: []types.Compatibility{types.CompatibilityFargate},
 		ContainerDefinitions:    []types.ContainerDefinition{}, Volumes: []types.Volume{},
+		ExecutionRoleArn: optional(td.ExecutionRoleARN), TaskRoleArn: optional(td.TaskRoleARN),
 	}
 	for _, c := range td.Containers {
 		out.ContainerDefinitions = append(out.ContainerDefinitions, containerDefinition(td, c))

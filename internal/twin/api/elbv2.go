@@ -28,6 +28,7 @@ func (e *Endpoint) elbService() *service {
 	}
 	s.operations = operations(
 		op("DescribeLoadBalancers", e.describeLoadBalancers),
+		op("DescribeLoadBalancerAttributes", e.describeLoadBalancerAttributes, "LoadBalancerArn"),
 		op("DescribeTargetGroups", e.describeTargetGroups),
 		op("DescribeTargetHealth", e.describeTargetHealth, "TargetGroupArn"),
 		op("DescribeListeners", e.describeListeners),

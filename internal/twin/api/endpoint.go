@@ -34,6 +34,8 @@ type Options struct {
 	Alarms       Alarms
 	Secrets      Secrets
 	Scaling      Scaling
+	Runner       TaskRunner
+	Images       Images
 
 	// OnCall is called for every call after it ended, from many goroutines; nil means nobody listens.
 	OnCall func(Call)

@@ -28,6 +28,7 @@ func (e *Endpoint) rdsService() *service {
 		op("DescribeGlobalClusters", e.describeGlobalClusters),
 		op("DescribeDBClusters", e.describeDBClusters),
 		op("DescribeDBInstances", e.describeDBInstances),
+		op("DescribeDBClusterParameters", e.describeDBClusterParameters, "DBClusterParameterGroupName"),
 		op("DescribeEvents", e.describeEvents),
 		op("DescribeDBClusterSnapshots", e.describeDBClusterSnapshots),
 		op("FailoverGlobalCluster", e.failoverGlobalCluster, "GlobalClusterIdentifier", "TargetDbClusterIdentifier"),

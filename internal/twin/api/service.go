@@ -176,6 +176,7 @@ func (e *Endpoint) register() {
 		"route53": e.route53Service(), "dynamodb": e.dynamodbService(), "rds": e.rdsService(), "ecs": e.ecsService(),
 		"application-autoscaling": e.autoscalingService(), "monitoring": e.cloudwatchService(),
 		"secretsmanager": e.secretsService(), "logs": e.logsService(),
+		"iam": e.iamService(), "ecr": e.ecrService(), "servicequotas": e.quotasService(),
 	} {
 		e.services[scopeName] = s
 	}

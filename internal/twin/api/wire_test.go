@@ -19,11 +19,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/servicequotas"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"go.uber.org/goleak"
@@ -66,6 +69,7 @@ func sdkClients(cfg aws.Config) map[string]any {
 		"dynamodb": dynamodb.NewFromConfig(cfg), "ecs": ecs.NewFromConfig(cfg), "cloudwatch": cloudwatch.NewFromConfig(cfg),
 		"applicationautoscaling": applicationautoscaling.NewFromConfig(cfg),
 		"secretsmanager":         secretsmanager.NewFromConfig(cfg), "cloudwatchlogs": cloudwatchlogs.NewFromConfig(cfg),
+		"iam": iam.NewFromConfig(cfg), "ecr": ecr.NewFromConfig(cfg), "servicequotas": servicequotas.NewFromConfig(cfg),
 	}
 }
 

@@ -40,6 +40,7 @@ type Scheduler struct {
 	mu          sync.Mutex
 	regions     map[string]*region
 	services    []*service
+	standalone  []*service // one for each task outside services
 	definitions []topology.TaskDefinition
 	// queue holds events until they can be told without the lock.
 	queue []Event
@@ -147,7 +148,7 @@ func (s *Scheduler) awaitStarted(ctx context.Context, name string) error {
 // tasksOf lists the tasks of a region that have not stopped. The caller holds the lock.
 func (s *Scheduler) tasksOf(name string) []*taskState {
 	var list []*taskState
-	for _, svc := range s.services {
+	for _, svc := range s.everything() {
 		if svc.Region == name {
 			list = append(list, svc.tasks...)
 		}
@@ -284,7 +285,7 @@ func (s *Scheduler) pause(regionName, serviceName string, freeze bool) error {
 	defer s.mu.Unlock()
 	found := serviceName == ""
 	var errs []error
-	for _, svc := range s.services {
+	for _, svc := range s.everything() {
 		if svc.Region != regionName || serviceName != "" && !named(serviceName, svc.Name, svc.ARN) {
 			continue
 		}

@@ -106,7 +106,7 @@ func (s *Scheduler) Tasks(regionName, cluster, serviceName string) ([]Task, erro
 		}
 	}
 	list := []Task{}
-	for _, svc := range s.services {
+	for _, svc := range s.everything() {
 		if svc.Region != regionName || svc.ClusterName != c.Name || serviceName != "" && !named(serviceName, svc.Name, svc.ARN) {
 			continue
 		}
@@ -217,7 +217,7 @@ func (s *Scheduler) StopTask(ctx context.Context, regionName, cluster, taskID, r
 	id := taskID[strings.LastIndexByte(taskID, '/')+1:]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, svc := range s.services {
+	for _, svc := range s.everything() {
 		if svc.Region != regionName || svc.ClusterName != c.Name {
 			continue
 		}
