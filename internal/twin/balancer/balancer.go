@@ -71,6 +71,8 @@ type TargetGroupCounts struct {
 	ConnectionErrors int64
 	// ResponseTime is the sum of the times to the targets' response headers, ResponseTimeMax the longest of them.
 	ResponseTime, ResponseTimeMax time.Duration
+	// ResponseTimes says how they were spread.
+	ResponseTimes Histogram
 	// HealthyHosts and UnHealthyHosts are how many targets are so now.
 	HealthyHosts, UnHealthyHosts int
 }

@@ -292,6 +292,7 @@ func (g *group) count(status int, took time.Duration) {
 	}
 	g.tally.ResponseTime += took
 	g.tally.ResponseTimeMax = max(g.tally.ResponseTimeMax, took)
+	g.tally.ResponseTimes.add(took)
 	switch status / 100 {
 	case 2:
 		g.tally.Target2XX++

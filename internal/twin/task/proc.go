@@ -83,8 +83,11 @@ func killBelow(dir string, spare sparing) int {
 
 // procStat is what this package needs of /proc/<pid>/stat.
 type procStat struct {
+	state                     byte
 	parent, session, terminal int
 	cpu                       time.Duration
+	// started is when the process started, since the machine did.
+	started time.Duration
 }
 
 func readStat(pid int) (procStat, error) {
@@ -94,8 +97,8 @@ func readStat(pid int) (procStat, error) {
 	}
 	// The second field is the program's name in parentheses, which may itself hold spaces and parentheses.
 	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
-	const state, parent, session, terminal, utime, cstime = 0, 1, 3, 4, 11, 14
-	if len(fields) <= cstime {
+	const state, parent, session, terminal, utime, cstime, started = 0, 1, 3, 4, 11, 14, 19
+	if len(fields) <= started {
 		return procStat{}, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
 	}
 	number := func(i int) int {
@@ -107,6 +110,7 @@ func readStat(pid int) (procStat, error) {
 		ticks += number(i)
 	}
 	return procStat{
+		state: fields[state][0], started: time.Duration(number(started)) * time.Second / ticksPerSecond,
 		parent: number(parent), session: number(session), terminal: number(terminal),
 		cpu: time.Duration(ticks) * time.Second / ticksPerSecond,
 	}, nil
@@ -119,11 +123,8 @@ func cpuTime(pid int) time.Duration {
 		return 0
 	}
 	total := stat.cpu
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	for _, field := range strings.Fields(string(data)) {
-		if child, err := strconv.Atoi(field); err == nil {
-			total += cpuTime(child)
-		}
+	for _, child := range childPIDs(pid) {
+		total += cpuTime(child)
 	}
 	return total
 }
