@@ -30,7 +30,7 @@ func Parse(state []byte) (Topology, error) {
 func parse(resources []*tfjson.StateResource, outputs map[string]*tfjson.StateOutput) (Topology, error) {
 	p := &parser{byType: map[string][]*resource{}, members: map[string][]string{}}
 	for _, r := range resources {
-		if r.Mode == tfjson.ManagedResourceMode || r.Type == "aws_route53_zone" {
+		if r.Mode == tfjson.ManagedResourceMode || r.Type == "aws_route53_zone" || r.Type == prefixListType {
 			p.byType[r.Type] = append(p.byType[r.Type], &resource{
 				address: r.Address, typ: r.Type, object: object{fields: r.AttributeValues, report: p.report, address: r.Address},
 			})

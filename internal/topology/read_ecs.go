@@ -55,6 +55,7 @@ func (p *parser) readService(r *resource, clusters map[string]ECSCluster) Servic
 	if b, ok := r.needBlock("network_configuration"); ok {
 		s.SubnetIDs = slices.Sorted(slices.Values(b.texts("subnets")))
 		s.SecurityGroupIDs = slices.Sorted(slices.Values(b.texts("security_groups")))
+		s.AssignPublicIP = b.truth("assign_public_ip")
 		p.wantAll(kindSubnet, s.SubnetIDs, b, "subnets")
 		p.wantAll(kindSecurityGroup, s.SecurityGroupIDs, b, "security_groups")
 	}

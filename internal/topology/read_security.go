@@ -5,9 +5,26 @@ import (
 	"slices"
 )
 
+// prefixListType is read as a data source too: that is how a configuration gets at AWS's own lists.
+const prefixListType = "aws_ec2_managed_prefix_list"
+
+func (p *parser) readPrefixLists() {
+	for _, r := range p.byType[prefixListType] {
+		list := PrefixList{ID: r.text("id"), Name: r.optional("name")}
+		for _, b := range append(r.blocks("entries"), r.blocks("entry")...) {
+			list.CIDRs = append(list.CIDRs, b.text("cidr"))
+		}
+		slices.Sort(list.CIDRs)
+		if !slices.ContainsFunc(p.t.PrefixLists, func(other PrefixList) bool { return other.ID == list.ID }) {
+			p.t.PrefixLists = append(p.t.PrefixLists, list)
+		}
+	}
+}
+
 // readSecurityGroups reads groups with their rules, whether inline or as resources of their own. IPv6 rules are left
 // out: the twin's addresses are IPv4.
 func (p *parser) readSecurityGroups() {
+	p.readPrefixLists()
 	groups := map[string]*SecurityGroup{}
 	for _, r := range p.byType["aws_security_group"] {
 		g := &SecurityGroup{ID: r.text("id"), Name: r.text("name"), VPCID: r.text("vpc_id")}

@@ -127,6 +127,7 @@ func (p *parser) sort() {
 	}
 	sortBy(t.Peerings, func(c Peering) string { return c.ID })
 	sortBy(t.SecurityGroups, func(g SecurityGroup) string { return g.Region + "/" + g.ID })
+	sortBy(t.PrefixLists, func(l PrefixList) string { return l.ID })
 	sortBy(t.GlobalClusters, func(c GlobalCluster) string { return c.Identifier })
 	sortBy(t.DBClusters, func(c DBCluster) string { return c.Region + "/" + c.Identifier })
 	sortBy(t.DBInstances, func(i DBInstance) string { return i.Region + "/" + i.Identifier })

@@ -28,6 +28,7 @@ type Topology struct {
 	Networks        []Network        `json:"networks"`
 	Peerings        []Peering        `json:"peerings"`
 	SecurityGroups  []SecurityGroup  `json:"security_groups"`
+	PrefixLists     []PrefixList     `json:"prefix_lists,omitempty"`
 	GlobalClusters  []GlobalCluster  `json:"global_clusters"`
 	DBClusters      []DBCluster      `json:"db_clusters"`
 	DBInstances     []DBInstance     `json:"db_instances"`
@@ -161,6 +162,13 @@ type SecurityGroupRule struct {
 	PrefixListID        string `json:"prefix_list_id,omitempty"`
 }
 
+// PrefixList is a list of addresses that rules name, AWS's own or the account's.
+type PrefixList struct {
+	ID    string   `json:"id"`
+	Name  string   `json:"name"`
+	CIDRs []string `json:"cidrs"`
+}
+
 // GlobalCluster is an Aurora Global Database.
 type GlobalCluster struct {
 	Identifier    string `json:"identifier"`
@@ -230,6 +238,7 @@ type Service struct {
 	HealthCheckGrace       time.Duration `json:"health_check_grace"`
 	SubnetIDs              []string      `json:"subnet_ids"`
 	SecurityGroupIDs       []string      `json:"security_group_ids"`
+	AssignPublicIP         bool          `json:"assign_public_ip,omitempty"`
 	// TargetGroups lists where the service registers its tasks.
 	TargetGroups []ServiceTargetGroup `json:"target_groups"`
 }
