@@ -34,6 +34,8 @@ func (w *Warden) execute(ctx context.Context, o failover.Observation, d failover
 			position, err := w.db.Drain(ctx, n)
 			return position, err
 		})
+	case failover.EndPin:
+		return w.limited(ctx, w.callLimit(), func(ctx context.Context) (string, error) { return "", w.db.Unpin(ctx, d.Reason) })
 	case failover.ExportTail:
 		return w.exportTail(ctx)
 	}

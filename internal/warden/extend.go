@@ -6,20 +6,28 @@ import (
 	"fmt"
 	"time"
 
+	"holdfast/internal/failover"
 	"holdfast/internal/fence"
 	"holdfast/internal/term"
 )
 
 // runExtender carries trust into the database's lease row whenever a renewal gave some. It is apart from the renewer
-// because a database that hangs must not cost the site its term.
+// because a database that hangs must not cost the site its term. Under a pin nothing renews, so it goes by its own clock.
 func (w *Warden) runExtender(ctx context.Context) {
 	for {
+		timer := time.NewTimer(w.renewEvery())
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
 		case <-w.extendNow:
+			w.extend(ctx)
+		case <-timer.C:
+			if failover.Pinned(w.observation()) {
+				w.extend(ctx)
+			}
 		}
-		w.extend(ctx)
+		timer.Stop()
 	}
 }
 
@@ -54,6 +62,9 @@ var errNothingToExtend = errors.New("no extension")
 func (w *Warden) extendLease(ctx context.Context) error {
 	o := w.observation()
 	r := o.Store.Record
+	if failover.Pinned(o) {
+		return w.extendPinned(ctx, o.Database.Pin.Term)
+	}
 	if r.Holder != w.cfg.Site || r.State != term.Held || !o.Trust.Holds(r.Term, o.Now) {
 		return fmt.Errorf("%w: the term is not held in trust", errNothingToExtend)
 	}
@@ -69,6 +80,24 @@ func (w *Warden) extendLease(ctx context.Context) error {
 			return time.Time{}, fmt.Errorf("%w: the trust ran out while the database was asked", errNothingToExtend)
 		}
 		return s.DatabaseTime.Add(o.Trust.Until.Sub(after)), nil
+	})
+}
+
+// extendPinned extends the database's lease by its pin alone (P18). Everything is judged by the sample of the very server
+// that is extended: the pin, its end, and the time are on that server's clock.
+func (w *Warden) extendPinned(ctx context.Context, n term.Number) error {
+	ctx, cancel := context.WithTimeout(ctx, w.callLimit())
+	defer cancel()
+	var renewal int64 // the row keeps its own, which is at least this
+	return w.db.Extend(ctx, n, renewal, func(s fence.State) (time.Time, error) {
+		if err := extendable(s, n); err != nil {
+			return time.Time{}, err
+		}
+		until, err := s.PinnedUntil(w.cfg.Site)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("%w: %w", errNothingToExtend, err)
+		}
+		return until, nil
 	})
 }
 

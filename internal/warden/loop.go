@@ -25,10 +25,13 @@ type outcome struct {
 func (w *Warden) runLoop(ctx context.Context) {
 	done := make(chan outcome, 1)
 	busy := false
-	var last attempt
+	var (
+		last  attempt
+		reuse time.Duration
+	)
 	for {
 		began := w.boot()
-		o := w.observe(ctx)
+		o := w.look(ctx, reuse)
 		if ctx.Err() != nil {
 			break
 		}
@@ -45,8 +48,12 @@ func (w *Warden) runLoop(ctx context.Context) {
 				w.begin(ctx, o, d, done)
 			}
 		}
-		var stopped bool
-		busy, stopped = w.pause(ctx, pace(o, busy)-w.boot().Sub(began), busy, done)
+		var (
+			every   time.Duration
+			stopped bool
+		)
+		every, reuse = w.pace(o, busy)
+		busy, stopped = w.pause(ctx, every-w.boot().Sub(began), busy, done)
 		if stopped {
 			break
 		}
@@ -72,7 +79,8 @@ func (a attempt) mayFollow(step failover.Step, now term.Instant, period time.Dur
 	return true
 }
 
-// pause waits until the next observation is due: after d, or soon after a step took effect.
+// pause waits until the next observation is due: after d, when the record has changed hands, or soon after a step took
+// effect.
 func (w *Warden) pause(ctx context.Context, d time.Duration, busy bool, done <-chan outcome) (stillBusy, stopped bool) {
 	timer := time.NewTimer(max(d, 0))
 	defer timer.Stop()
@@ -81,6 +89,8 @@ func (w *Warden) pause(ctx context.Context, d time.Duration, busy bool, done <-c
 		case <-ctx.Done():
 			return busy, true
 		case <-timer.C:
+			return busy, false
+		case <-w.loopNow:
 			return busy, false
 		case result := <-done:
 			busy = false
@@ -92,20 +102,47 @@ func (w *Warden) pause(ctx context.Context, d time.Duration, busy bool, done <-c
 	}
 }
 
-// pace is the time from one observation to the next: the renewal period, and a quarter of it while the site is
-// between two states, or its clients wait for the other one, when every moment is downtime.
-func pace(o failover.Observation, busy bool) time.Duration {
+// The pace of the loop while the site is between two states and every moment is downtime, per renewal period. The control
+// planes are asked less often than database and store: theirs are rates that an account shares.
+const (
+	hurriedLooks  = 25
+	hurriedAsks   = 8
+	unhurried     = 4
+	hurriedAtMost = 50 * time.Millisecond
+)
+
+// pace is the time from one observation to the next, and how long an answer of a control plane may be used again.
+func (w *Warden) pace(o failover.Observation, busy bool) (every, reuse time.Duration) {
+	period := w.renewEvery()
+	switch {
+	case hurried(o):
+		return max(period/hurriedLooks, hurriedAtMost), max(period/hurriedAsks, hurriedAtMost)
+	case busy || changing(o):
+		return period / unhurried, 0
+	}
+	return period, 0
+}
+
+// changing: the term is on its way from one site to the other.
+func changing(o failover.Observation) bool {
 	r := o.Store.Record
-	if r.Version == 0 {
-		return time.Second
+	return r.State == term.Granted || r.Wanted != nil || r.Holder == o.Site && r.ServedTerm < r.Term
+}
+
+// hurried: it is this site's turn, and has not been for so long that something else is wrong.
+func hurried(o failover.Observation) bool {
+	r := o.Store.Record
+	switch {
+	case r.Version == 0:
+		return false
+	case r.Holder == o.Site && r.ServedTerm < r.Term:
+		return o.For.Unserved < o.Settings.HandoffTimeout
+	case r.Holder == o.Site:
+		return r.State == term.Held && o.For.Handoff > 0 && o.For.Handoff < o.Settings.HandoffTimeout
+	case r.State == term.Granted:
+		return r.GrantedTo == o.Site && o.For.Handoff < o.Settings.HandoffTimeout
 	}
-	forwarding, _ := failover.Forward(o)
-	between := busy || r.State == term.Granted || forwarding.Divert && !forwarding.Peer ||
-		r.Holder == o.Site && (r.ServedTerm < r.Term || r.Wanted != nil && r.Wanted.Site == o.Peer)
-	if between {
-		return r.RenewEvery() / 4
-	}
-	return r.RenewEvery()
+	return r.Wanted != nil && r.Wanted.Site == o.Site && o.For.Wanted < o.Settings.HandoffTimeout
 }
 
 func (w *Warden) remember(d failover.Decision) {

@@ -29,9 +29,20 @@ type memory struct {
 // learn takes an answer of the store into account: a record that was read between asked and answered, or one that
 // was written with success. It returns whether the record gave trust.
 func (w *Warden) learn(r term.Record, asked, answered term.Instant) (trusted bool) {
-	w.memory.mu.Lock()
-	defer w.memory.mu.Unlock()
-	return w.memory.Learn(w.cfg.Site, r, asked, answered)
+	m := &w.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before, expired := m.Store.Record, m.Watch.Expired(m.Store.Record)
+	trusted = m.Learn(w.cfg.Site, r, asked, answered)
+	if changedHands(before, m.Store.Record) || !expired && m.Watch.Expired(m.Store.Record) {
+		signal(w.loopNow)
+	}
+	return trusted
+}
+
+// changedHands: more than a renewal lies between two records, so that the loop has something to decide.
+func changedHands(a, b term.Record) bool {
+	return a.Term != b.Term || a.State != b.State || a.ServedTerm != b.ServedTerm || (a.Wanted == nil) != (b.Wanted == nil)
 }
 
 // unlearned takes into account that nobody answered; what was known stays.
@@ -86,7 +97,8 @@ func (w *Warden) fresh() failover.Observation {
 	w.memory.mu.Lock()
 	observed := w.memory.observed
 	w.memory.mu.Unlock()
-	if limit := o.Store.Record.Lease(); observed == 0 || o.Now.Sub(observed) > max(limit, minimumLimit) {
+	r, _ := w.timing()
+	if limit := r.Lease(); observed == 0 || o.Now.Sub(observed) > max(limit, minimumLimit) {
 		const stale = "not observed for longer than the lease"
 		o.Database = failover.DatabaseView{Err: stale}
 		o.App = failover.AppView{Err: stale}

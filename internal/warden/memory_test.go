@@ -60,6 +60,7 @@ func (d *database) Extend(_ context.Context, n term.Number, renewal int64, until
 func (d *database) RecordTerm(context.Context, term.Number, string) error { return errNoDatabase }
 func (d *database) Seal(context.Context, term.Number) error               { return errNoDatabase }
 func (d *database) Drain(context.Context, term.Number) (string, error)    { return "", errNoDatabase }
+func (d *database) Unpin(context.Context, string) error                   { return errNoDatabase }
 
 // clock is a boot clock that stands until it is moved.
 type clock struct{ now term.Instant }
@@ -357,13 +358,12 @@ func TestApprovalSurvivesTheWardensBeacon(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.observe(t.Context())
-	var sequence int64
-	b := w.beacon(&sequence)
+	b := w.beacon(0)
 	if b.Sequence != 42 || !reflect.DeepEqual(b.Approval, approval) {
 		t.Errorf("beacon %+v", b)
 	}
 	w.memory.Store.Record.Term = 2
-	if b := w.beacon(&sequence); b.Approval != nil || b.Sequence != 43 {
+	if b := w.beacon(b.Sequence); b.Approval != nil || b.Sequence != 43 {
 		t.Errorf("a used approval stays in the beacon: %+v", b)
 	}
 }

@@ -3,6 +3,7 @@ package warden
 import (
 	"context"
 	"sync"
+	"time"
 
 	"holdfast/internal/failover"
 	"holdfast/internal/fence"
@@ -16,7 +17,11 @@ import (
 // this site the writer, so a control plane that is asked later and names the other site tells of a later move (P16).
 // A record that is read last contains the term of everything in the lineage (P1) and every hand-over that the
 // database's state belongs to (P14). Asked at once, they gave the term away for a takeover that was just succeeding.
-func (w *Warden) observe(ctx context.Context) failover.Observation {
+func (w *Warden) observe(ctx context.Context) failover.Observation { return w.look(ctx, 0) }
+
+// look is observe, but control planes that were asked less than reuse ago are not asked again. That keeps the order above
+// only as long as the database shows what it showed when they were asked; otherwise they are asked again.
+func (w *Warden) look(ctx context.Context, reuse time.Duration) failover.Observation {
 	var (
 		wg       sync.WaitGroup
 		database failover.DatabaseView
@@ -25,14 +30,14 @@ func (w *Warden) observe(ctx context.Context) failover.Observation {
 	)
 	wg.Go(func() {
 		database = w.databaseView(ctx)
-		cluster = w.clusterView(ctx)
+		cluster = w.clusterSince(ctx, database, reuse)
 		if database.Writer && cluster.Writer == w.cfg.PeerSite {
 			database = w.sealedSince(ctx, database)
 		}
 		_, _ = w.read(ctx) // the memory keeps the outcome
 	})
 	wg.Go(func() { w.readBeacons(ctx) })
-	wg.Go(func() { app = w.appView(ctx) })
+	wg.Go(func() { app = w.appSince(ctx, reuse) })
 	wg.Wait()
 	exported := w.tailExported(database)
 	now := w.boot()
@@ -42,6 +47,35 @@ func (w *Warden) observe(ctx context.Context) failover.Observation {
 	m.Database, m.Cluster, m.App, m.TailExported, m.observed = database, cluster, app, exported, now
 	m.Observed(w.observationLocked(now))
 	return w.observationLocked(now)
+}
+
+// answers are what the control planes said last, when they were asked, and over which state of the database.
+type answers struct {
+	cluster             failover.ClusterView
+	database            failover.DatabaseView
+	app                 failover.AppView
+	clusterAt, appAsked term.Instant
+}
+
+func (w *Warden) clusterSince(ctx context.Context, database failover.DatabaseView, reuse time.Duration) failover.ClusterView {
+	a, now := &w.answers, w.boot()
+	same := a.database.Reachable == database.Reachable && a.database.Writer == database.Writer &&
+		a.database.HighestTerm() == database.HighestTerm() && a.database.SealedTerm == database.SealedTerm &&
+		a.database.DrainedTerm == database.DrainedTerm
+	if a.clusterAt == 0 || !same || now.Sub(a.clusterAt) >= reuse {
+		a.database, a.clusterAt = database, now
+		a.cluster = w.clusterView(ctx)
+	}
+	return a.cluster
+}
+
+func (w *Warden) appSince(ctx context.Context, reuse time.Duration) failover.AppView {
+	a, now := &w.answers, w.boot()
+	if a.appAsked == 0 || now.Sub(a.appAsked) >= reuse {
+		a.appAsked = now
+		a.app = w.appView(ctx)
+	}
+	return a.app
 }
 
 // sealedSince looks again at a database that was the writer when the control plane, asked afterwards, named the other
@@ -78,18 +112,34 @@ func beaconOf(found map[string]term.Beacon, site string) *term.Beacon {
 func (w *Warden) databaseView(ctx context.Context) failover.DatabaseView {
 	ctx, cancel := context.WithTimeout(ctx, w.callLimit())
 	defer cancel()
+	asked := w.boot()
 	s, err := w.db.Sample(ctx)
 	if err != nil {
 		return failover.DatabaseView{Err: err.Error()}
 	}
-	return databaseView(s)
+	return databaseView(s, asked)
 }
 
-func databaseView(s fence.State) failover.DatabaseView {
+// databaseView is what decisions need of a sample that was asked for at asked: the end of a pin is counted from before the
+// database's clock was read, so that a slow answer makes it earlier.
+func databaseView(s fence.State, asked term.Instant) failover.DatabaseView {
 	return failover.DatabaseView{
 		Reachable: true, Writer: !s.InRecovery, Terms: s.Terms, LeaseTerm: s.Lease.Term, SealedTerm: s.Lease.SealedTerm,
 		DrainedTerm: s.Lease.DrainedTerm, Renewal: s.Lease.Renewal, ValidUntil: s.Lease.ValidUntil, LeaseValid: s.LeaseValid(), Position: s.Position,
+		Pin: pinView(s, asked),
 	}
+}
+
+func pinView(s fence.State, asked term.Instant) failover.PinView {
+	p := s.Pin
+	v := failover.PinView{
+		ID: p.ID, Term: p.Term, Site: p.Site, Confirmed: p.Confirmed, Ended: !p.EndedAt.IsZero(),
+		For: p.For, Lease: p.Lease, Margin: p.Margin, PinnedAt: p.PinnedAt, EndedAt: p.EndedAt,
+	}
+	if p.ID != 0 && p.ServerStarted.Equal(s.ServerStarted) {
+		v.Until = asked.Add(p.End().Sub(s.DatabaseTime))
+	}
+	return v
 }
 
 func (w *Warden) clusterView(ctx context.Context) failover.ClusterView {

@@ -125,6 +125,14 @@ func (p *Postgres) Drain(ctx context.Context, n term.Number) (position string, e
 	return position, err
 }
 
+// Unpin implements [Database].
+func (p *Postgres) Unpin(ctx context.Context, because string) error {
+	return p.onWriter(ctx, func(db fence.DB) error {
+		_, err := fence.EndPins(ctx, db, because)
+		return err
+	})
+}
+
 func (p *Postgres) onWriter(ctx context.Context, do func(fence.DB) error) error {
 	conn, err := p.writer.Acquire(ctx)
 	if err != nil {

@@ -8,41 +8,45 @@ import (
 	"holdfast/internal/term"
 )
 
-// runPublisher writes the site's beacon about once per renewal period. It is apart from the loop so that a store that
-// does not answer slows nothing down.
+// runPublisher writes the site's beacon about once per renewal period, and at once when it says something new that the
+// other site may be waiting for. It is apart from the loop so that a store that does not answer slows nothing down.
 func (w *Warden) runPublisher(ctx context.Context) {
-	sequence := int64(0)
+	var (
+		sequence int64
+		last     term.Beacon
+		began    term.Instant
+	)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.publishNow:
 		}
-		began := w.boot()
-		b := w.beacon(&sequence)
+		b := w.beacon(sequence)
+		news := b.Ready != last.Ready || b.LineageTerm != last.LineageTerm || b.DrainedTerm != last.DrainedTerm
+		if now := w.boot(); !news && began != 0 && now.Sub(began) < w.renewEvery() {
+			continue
+		}
+		began, last, sequence = w.boot(), b, b.Sequence
 		if err := w.putBeacon(ctx, b); err != nil {
 			w.metrics.beacons.WithLabelValues("failed").Inc()
 		} else {
 			w.metrics.beacons.WithLabelValues("written").Inc()
-		}
-		if !sleep(ctx, w.renewEvery()-w.boot().Sub(began)) {
-			return
 		}
 	}
 }
 
 // beacon is the site's report about itself. The approval in the beacon seen last is carried on: an operator put it
 // there.
-func (w *Warden) beacon(sequence *int64) term.Beacon {
+func (w *Warden) beacon(sequence int64) term.Beacon {
 	o := w.observation()
-	*sequence = max(*sequence, o.OwnBeacon.Sequence) + 1
 	ready, because := failover.Readiness(o)
 	b := term.Beacon{
-		Deployment: w.cfg.Deployment, Site: w.cfg.Site, Sequence: *sequence, Warden: w.cfg.Warden,
+		Deployment: w.cfg.Deployment, Site: w.cfg.Site, Sequence: max(sequence, o.OwnBeacon.Sequence) + 1, Warden: w.cfg.Warden,
 		Ready: ready, NotReadyBecause: because,
 		LineageTerm: o.Database.HighestTerm(), DrainedTerm: o.Database.DrainedTerm,
 		CoveredUntil: o.Database.ValidUntil, ReplayedPosition: o.Database.Position,
-		ObservedWriter: o.Cluster.Writer, RunningTasks: o.App.RunningTasks, HealthyTargets: o.App.HealthyTargets,
+		RunningTasks: o.App.RunningTasks, HealthyTargets: o.App.HealthyTargets,
 		Approval: o.OwnBeacon.Approval, At: o.WallClock,
 	}
 	if ready {

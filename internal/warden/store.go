@@ -28,14 +28,26 @@ func attemptLimit(r term.Record, known bool) time.Duration {
 	return (r.Lease() - r.Margin()) / 4
 }
 
-func (w *Warden) attemptLimit() time.Duration { return attemptLimit(w.record()) }
+func (w *Warden) attemptLimit() time.Duration { return attemptLimit(w.timing()) }
+
+// timing is a record whose lease and margin may be gone by: the newest known, or, for a warden that was started while
+// the store is gone, what its database's pin says.
+func (w *Warden) timing() (term.Record, bool) {
+	m := &w.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.Database.Pin; m.Store.Record.Version == 0 && p.ID != 0 {
+		return term.Record{LeaseMS: p.Lease.Milliseconds(), MarginMS: p.Margin.Milliseconds()}, true
+	}
+	return m.Store.Record, m.Store.Record.Version > 0
+}
 
 // callLimit bounds a call to anything but the store.
 func (w *Warden) callLimit() time.Duration { return max(w.attemptLimit(), minimumLimit) }
 
 // renewEvery is the period of the renewer and the loop.
 func (w *Warden) renewEvery() time.Duration {
-	if r, known := w.record(); known {
+	if r, known := w.timing(); known {
 		return r.RenewEvery()
 	}
 	return time.Second

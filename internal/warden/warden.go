@@ -25,6 +25,8 @@ type Database interface {
 	RecordTerm(ctx context.Context, n term.Number, site string) error
 	Seal(ctx context.Context, n term.Number) error
 	Drain(ctx context.Context, n term.Number) (position string, err error)
+	// Unpin ends the site's pin (P18).
+	Unpin(ctx context.Context, because string) error
 }
 
 // ControlPlane is the control plane of the global database.
@@ -88,8 +90,10 @@ type Warden struct {
 
 	listener, forwardListener net.Listener
 	memory                    memory
+	// answers belong to the loop alone.
+	answers answers
 	// extendNow wakes the extender, publishNow the publisher, and so on; each holds one signal at most.
-	extendNow, publishNow, divertNow, capacityNow chan struct{}
+	extendNow, publishNow, divertNow, capacityNow, loopNow chan struct{}
 }
 
 // New checks the options and makes a warden; nothing is started or sent.
@@ -115,6 +119,7 @@ func New(o Options) (*Warden, error) {
 		cfg: o.Config, stores: o.Stores, db: o.Database, cluster: o.Cluster, app: o.Application, tail: o.Tail, balancer: o.Balancer, scaler: o.Scaler,
 		decide: o.Decide, boot: o.Boot, listener: o.Listener, forwardListener: o.ForwardListener,
 		extendNow: make(chan struct{}, 1), publishNow: make(chan struct{}, 1), divertNow: make(chan struct{}, 1), capacityNow: make(chan struct{}, 1),
+		loopNow: make(chan struct{}, 1),
 	}
 	w.metrics = newMetrics(w)
 	w.journal = &journal{log: o.Journal.With("warden", o.Config.Warden), boot: o.Boot}
