@@ -10,6 +10,7 @@ import (
 
 // serviceAPI lists the ECS calls that [Services] makes.
 type serviceAPI interface {
+	serviceInspectionAPI
 	DescribeServices(context.Context, *ecs.DescribeServicesInput, ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error)
 	UpdateService(context.Context, *ecs.UpdateServiceInput, ...func(*ecs.Options)) (*ecs.UpdateServiceOutput, error)
 }

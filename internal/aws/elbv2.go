@@ -11,6 +11,7 @@ import (
 
 // balancerAPI lists the Elastic Load Balancing calls that [Balancers] makes.
 type balancerAPI interface {
+	balancerInspectionAPI
 	DescribeTargetHealth(context.Context, *elb.DescribeTargetHealthInput, ...func(*elb.Options)) (
 		*elb.DescribeTargetHealthOutput, error)
 	DescribeListeners(context.Context, *elb.DescribeListenersInput, ...func(*elb.Options)) (*elb.DescribeListenersOutput, error)

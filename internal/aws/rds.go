@@ -11,6 +11,7 @@ import (
 
 // databaseAPI lists the RDS calls that [Databases] makes.
 type databaseAPI interface {
+	databaseInspectionAPI
 	DescribeGlobalClusters(context.Context, *rds.DescribeGlobalClustersInput, ...func(*rds.Options)) (
 		*rds.DescribeGlobalClustersOutput, error)
 	FailoverGlobalCluster(context.Context, *rds.FailoverGlobalClusterInput, ...func(*rds.Options)) (
@@ -39,6 +40,8 @@ type GlobalCluster struct {
 type GlobalMember struct {
 	ClusterARN string
 	Writer     bool
+	// Synchronized says that a secondary follows the writer; it is true for the writer itself.
+	Synchronized bool
 }
 
 // Databases makes the adapter for a region's control plane.
@@ -67,7 +70,10 @@ func (d *Databases) GlobalCluster(ctx context.Context, identifier string) (Globa
 func globalCluster(g types.GlobalCluster) GlobalCluster {
 	c := GlobalCluster{Identifier: sdk.ToString(g.GlobalClusterIdentifier), Status: sdk.ToString(g.Status)}
 	for _, m := range g.GlobalClusterMembers {
-		c.Members = append(c.Members, GlobalMember{ClusterARN: sdk.ToString(m.DBClusterArn), Writer: sdk.ToBool(m.IsWriter)})
+		c.Members = append(c.Members, GlobalMember{
+			ClusterARN: sdk.ToString(m.DBClusterArn), Writer: sdk.ToBool(m.IsWriter),
+			Synchronized: sdk.ToBool(m.IsWriter) || m.SynchronizationStatus == types.GlobalClusterMemberSynchronizationStatusConnected,
+		})
 	}
 	// The state object may outlive the operation; its status is empty or of another kind then. "switching-over" is
 	// documented but has no constant in the SDK.
