@@ -36,6 +36,7 @@ module "vpc_primary" {
   https               = local.https
   app_port            = var.service.port
   warden_port         = var.warden.port
+  forward_port        = var.warden.forward_port
   db_port             = var.database.port
   flow_logs           = merge(var.network.flow_logs, { retention_days = var.log_retention_days })
   kms_key_arn         = module.key_primary.key_arn
@@ -56,6 +57,7 @@ module "vpc_dr" {
   https               = local.https
   app_port            = var.service.port
   warden_port         = var.warden.port
+  forward_port        = var.warden.forward_port
   db_port             = var.database.port
   flow_logs           = merge(var.network.flow_logs, { retention_days = var.log_retention_days })
   kms_key_arn         = module.key_dr.key_arn
@@ -72,6 +74,7 @@ module "ecs_primary" {
   protected                  = local.protected
   image                      = local.images.app.primary
   service                    = var.service
+  forward_port               = var.warden.forward_port
   min_tasks                  = var.sites.primary.min_tasks
   environment                = local.app_environment.primary
   db_secret_arn              = local.db_secret_arn.primary
@@ -85,6 +88,7 @@ module "ecs_primary" {
   certificate_arn            = local.certificate_arn.primary
   ssl_policy                 = var.tls.ssl_policy
   waf                        = var.waf
+  peer_nat_addresses         = values(module.vpc_dr.nat_addresses)
   log_retention_days         = var.log_retention_days
 }
 
@@ -99,6 +103,7 @@ module "ecs_dr" {
   protected                  = local.protected
   image                      = local.images.app.dr
   service                    = var.service
+  forward_port               = var.warden.forward_port
   min_tasks                  = var.sites.dr.min_tasks
   environment                = local.app_environment.dr
   db_secret_arn              = local.db_secret_arn.dr
@@ -112,6 +117,7 @@ module "ecs_dr" {
   certificate_arn            = local.certificate_arn.dr
   ssl_policy                 = var.tls.ssl_policy
   waf                        = var.waf
+  peer_nat_addresses         = values(module.vpc_primary.nat_addresses)
   log_retention_days         = var.log_retention_days
 }
 
@@ -138,6 +144,7 @@ module "warden_primary" {
   warden                     = var.warden
   environment                = local.warden_environment.primary
   db_secret_arn              = local.db_secret_arn.primary
+  operator_secret_arn        = local.operator_secret_arn.primary
   kms_key_arn                = module.key_primary.key_arn
   vpc_id                     = module.vpc_primary.vpc_id
   private_subnet_ids         = module.vpc_primary.private_subnet_ids
@@ -146,6 +153,7 @@ module "warden_primary" {
   cluster_name               = module.ecs_primary.cluster_name
   app_service_name           = module.ecs_primary.service_name
   listener_arn               = module.ecs_primary.listener_arn
+  forward_target_group_arn   = module.ecs_primary.forward_target_group_arn
   term_table_name            = local.term_table
   term_regions               = [var.sites.primary.region, var.sites.dr.region]
   global_cluster_identifier  = local.global_identifier
@@ -170,6 +178,7 @@ module "warden_dr" {
   warden                     = var.warden
   environment                = local.warden_environment.dr
   db_secret_arn              = local.db_secret_arn.dr
+  operator_secret_arn        = local.operator_secret_arn.dr
   kms_key_arn                = module.key_dr.key_arn
   vpc_id                     = module.vpc_dr.vpc_id
   private_subnet_ids         = module.vpc_dr.private_subnet_ids
@@ -178,6 +187,7 @@ module "warden_dr" {
   cluster_name               = module.ecs_dr.cluster_name
   app_service_name           = module.ecs_dr.service_name
   listener_arn               = module.ecs_dr.listener_arn
+  forward_target_group_arn   = module.ecs_dr.forward_target_group_arn
   term_table_name            = local.term_table
   term_regions               = [var.sites.dr.region, var.sites.primary.region]
   global_cluster_identifier  = local.global_identifier

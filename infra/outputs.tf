@@ -78,6 +78,11 @@ output "db_secret_arn" {
   value       = local.db_secret_arn
 }
 
+output "operator_secret_arn" {
+  description = "Secret with the token of the wardens' operator endpoints, by site."
+  value       = local.operator_secret_arn
+}
+
 output "holdfast" {
   description = "What the holdfast command reads: the whole deployment in one object."
   value = {
@@ -103,11 +108,13 @@ output "holdfast" {
         db_name                 = var.database.name
         db_user                 = var.database.username
         db_secret_arn           = local.db_secret_arn[site]
+        operator_secret_arn     = local.operator_secret_arn[site]
         ecs_cluster_name        = local.ecs[site].cluster_name
         app_service             = local.ecs[site].service_name
         warden_service          = local.wardens[site].service_name
         load_balancer_arn       = local.ecs[site].load_balancer_arn
         load_balancer_dns_name  = local.ecs[site].load_balancer_dns_name
+        app_listener_arn        = local.ecs[site].listener_arn
         app_target_group_arn    = local.ecs[site].target_group_arn
         warden_target_group_arn = local.wardens[site].target_group_arn
       }

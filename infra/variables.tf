@@ -286,7 +286,7 @@ variable "database" {
 }
 
 variable "db_master_password" {
-  description = "Master password of the database, with generate_db_master_password = false. It never enters state or plan."
+  description = "Master password of the database, with generate_secrets = false. It never enters state or plan."
   type        = string
   default     = null
   sensitive   = true
@@ -298,16 +298,34 @@ variable "db_master_password" {
   }
 
   validation {
-    condition     = (var.db_master_password == null) == var.generate_db_master_password
-    error_message = "Either leave db_master_password out, or give it and set generate_db_master_password = false."
+    condition     = (var.db_master_password == null) == var.generate_secrets
+    error_message = "Either leave db_master_password out, or give it and set generate_secrets = false."
   }
 }
 
-variable "generate_db_master_password" {
-  description = "Whether the master password is generated. Set it to false together with db_master_password."
+variable "generate_secrets" {
+  description = "Whether the database's master password and the operator token are generated. With false, give db_master_password and operator_token."
   type        = bool
   default     = true
   nullable    = false
+}
+
+variable "operator_token" {
+  description = "Token of the wardens' operator endpoints, with generate_secrets = false. It never enters state or plan."
+  type        = string
+  default     = null
+  sensitive   = true
+  ephemeral   = true
+
+  validation {
+    condition     = var.operator_token == null ? true : can(regex("^[A-Za-z0-9._~+/=-]{32,128}$", var.operator_token))
+    error_message = "operator_token must have 32 to 128 characters that a bearer token may have: letters, digits and . _ ~ + / = -"
+  }
+
+  validation {
+    condition     = (var.operator_token == null) == var.generate_secrets
+    error_message = "Either leave operator_token out, or give it and set generate_secrets = false."
+  }
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -417,12 +435,14 @@ variable "service" {
 variable "warden" {
   description = <<-EOT
     The wardens: image, mode ("automatic", "approval" or "manual": who may take the term), size and times. Lease and
-    margin go into the term record when it is created; later changes are made with the holdfast command.
+    margin go into the term record when it is created; later changes are made with the holdfast command. To change the
+    operator token, raise `operator_token_version` and deploy the wardens again: a task reads it when it starts.
   EOT
   type = object({
     image              = string
     mode               = optional(string, "automatic")
     port               = optional(number, 9100)
+    forward_port       = optional(number, 9101)
     tasks              = optional(number, 2)
     cpu_units          = optional(number, 256)
     memory_mib         = optional(number, 512)
@@ -434,6 +454,9 @@ variable "warden" {
     app_threshold      = optional(string, "60s")
     handoff_timeout    = optional(string, "5m")
     beacon_max_age     = optional(string, "30s")
+    cool_down          = optional(string, "10m")
+
+    operator_token_version = optional(number, 1)
   })
 
   validation {
@@ -447,8 +470,11 @@ variable "warden" {
   }
 
   validation {
-    condition     = var.warden.port >= 1024 && var.warden.port <= 65535 && floor(var.warden.port) == var.warden.port
-    error_message = "warden.port must be a whole number from 1024 to 65535: the task does not run as root."
+    condition = (
+      alltrue([for port in [var.warden.port, var.warden.forward_port] : port >= 1024 && port <= 65535 && floor(port) == port]) &&
+      var.warden.port != var.warden.forward_port
+    )
+    error_message = "warden.port and warden.forward_port must be two different whole numbers from 1024 to 65535: the task does not run as root."
   }
 
   validation {
@@ -477,10 +503,10 @@ variable "warden" {
 
   validation {
     condition = alltrue([
-      for duration in [var.warden.max_lag, var.warden.database_threshold, var.warden.app_threshold, var.warden.handoff_timeout, var.warden.beacon_max_age] :
+      for duration in [var.warden.max_lag, var.warden.database_threshold, var.warden.app_threshold, var.warden.handoff_timeout, var.warden.beacon_max_age, var.warden.cool_down] :
       can(regex("^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$", duration))
     ])
-    error_message = "warden.max_lag, database_threshold, app_threshold, handoff_timeout and beacon_max_age must be durations as in \"60s\" or \"5m\"."
+    error_message = "warden.max_lag, database_threshold, app_threshold, handoff_timeout, beacon_max_age and cool_down must be durations as in \"60s\" or \"5m\"."
   }
 }
 

@@ -10,23 +10,26 @@ import (
 	"testing"
 )
 
-// marker is a password that stands nowhere else.
+// marker is a password that stands nowhere else, and part of a token that stands nowhere else.
 const marker = "Q7mwL2zX9vKp4tRb8nYs"
 
+// givenSecrets replaces the generated secrets, which the real provider can only make with an account.
+var givenSecrets = []string{"TF_VAR_db_master_password=" + marker, "TF_VAR_operator_token=token-" + marker + "-token"}
+
 // The real provider plans the deployment without credentials; what it writes down is what a state would hold.
-func TestPasswordStandsInNoPlan(t *testing.T) {
+func TestSecretsStandInNoPlan(t *testing.T) {
 	if testing.Short() {
 		t.Skip("plans with the real provider, about half a minute")
 	}
 	w := newWorkspace(t, map[string]string{"offline_override.tf": offlineProviders()})
-	w.env = []string{"TF_VAR_db_master_password=" + marker}
+	w.env = givenSecrets
 	printed := w.must(t, "plan", "-no-color", "-input=false", "-refresh=false", "-var-file=tests/protected.tfvars", "-out=it.tfplan")
 	if strings.Contains(printed, marker) {
-		t.Error("the plan prints the password")
+		t.Error("the plan prints a secret")
 	}
 	shown := w.must(t, "show", "-json", "it.tfplan")
 	if strings.Contains(shown, marker) {
-		t.Error("the plan as JSON holds the password")
+		t.Error("the plan as JSON holds a secret")
 	}
 	archive, err := zip.OpenReader(filepath.Join(w.dir, "it.tfplan"))
 	if err != nil {
@@ -44,7 +47,7 @@ func TestPasswordStandsInNoPlan(t *testing.T) {
 			t.Fatal(err)
 		}
 		if bytes.Contains(content, []byte(marker)) {
-			t.Errorf("%s in the plan file holds the password", f.Name)
+			t.Errorf("%s in the plan file holds a secret", f.Name)
 		}
 	}
 
@@ -66,8 +69,8 @@ func TestPasswordStandsInNoPlan(t *testing.T) {
 			}
 		}
 	}
-	if sent != 2 {
-		t.Errorf("the password goes to %d resources, want the secret and the writer", sent)
+	if sent != 3 {
+		t.Errorf("secrets go to %d resources, want two secrets and the writer", sent)
 	}
 	realProviderAgrees(t, p)
 }
@@ -96,13 +99,13 @@ func realProviderAgrees(t *testing.T, p plan) {
 			}
 		}
 	}
-	if seen["aws_ecs_service"] != 4 || seen["aws_rds_cluster"] != 2 || seen["aws_lb_target_group"] != 4 {
-		t.Errorf("the plan has %v, want 4 services, 2 clusters, 4 target groups", seen)
+	if seen["aws_ecs_service"] != 4 || seen["aws_rds_cluster"] != 2 || seen["aws_lb_target_group"] != 6 {
+		t.Errorf("the plan has %v, want 4 services, 2 clusters, 6 target groups", seen)
 	}
 }
 
-// The state that mocks make holds every value in clear, so it would show a password that is not write-only.
-func TestPasswordStandsInNoState(t *testing.T) {
+// The state that mocks make holds every value in clear, so it would show a secret that is not write-only.
+func TestSecretsStandInNoState(t *testing.T) {
 	if testing.Short() {
 		t.Skip("applies with mock providers, about half a minute")
 	}
@@ -110,8 +113,8 @@ func TestPasswordStandsInNoState(t *testing.T) {
 	file := filepath.Join(w.dir, "tests", "render.tftest.hcl")
 	text := readFile(t, file)
 	const given = "rendered-and-then-redacted"
-	if !strings.Contains(text, given) {
-		t.Fatalf("%s gives another password than this test looks for", file)
+	if strings.Count(text, given) != 2 {
+		t.Fatalf("%s gives other secrets than this test looks for", file)
 	}
 	out := w.must(t, "test", "-json", "-verbose", "-filter=tests/render.tftest.hcl")
 	states := 0
@@ -119,7 +122,7 @@ func TestPasswordStandsInNoState(t *testing.T) {
 		if strings.Contains(line, `"type":"test_state"`) {
 			states++
 			if strings.Contains(line, given) {
-				t.Error("the state holds the password")
+				t.Error("the state holds a secret")
 			}
 		}
 	}

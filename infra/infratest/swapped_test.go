@@ -84,7 +84,7 @@ func planSwapped(t *testing.T, changes map[string]string) []resourceChange {
 		all[name] = content
 	}
 	w := newWorkspace(t, all)
-	w.env = []string{"TF_VAR_db_master_password=" + marker}
+	w.env = givenSecrets
 	file, err := json.MarshalIndent(swapped(t, s), "", "  ")
 	if err != nil {
 		t.Fatal(err)

@@ -55,8 +55,9 @@ variables {
   waf = { enabled = false }
 
   # Mock providers have no ephemeral types.
-  generate_db_master_password = false
-  db_master_password          = "a-long-enough-password"
+  generate_secrets   = false
+  db_master_password = "a-long-enough-password"
+  operator_token     = "a-token-that-is-long-enough-to-be-one"
 }
 
 run "protected_deployment" {
@@ -135,6 +136,8 @@ run "protected_deployment" {
       "HOLDFAST_GLOBAL_CLUSTER", "HOLDFAST_DB_CLUSTER_ARN", "HOLDFAST_PEER_DB_CLUSTER_ARN", "HOLDFAST_PEER_DB_HOST", "HOLDFAST_ECS_CLUSTER",
       "HOLDFAST_APP_SERVICE", "HOLDFAST_APP_TARGET_GROUP_ARN", "HOLDFAST_PORT", "HOLDFAST_EXPORT_DIR", "HOLDFAST_MAX_LAG",
       "HOLDFAST_DATABASE_THRESHOLD", "HOLDFAST_APP_THRESHOLD", "HOLDFAST_HANDOFF_TIMEOUT", "HOLDFAST_BEACON_MAX_AGE",
+      "HOLDFAST_COOL_DOWN", "HOLDFAST_APP_SCALABLE_TARGET_MIN", "HOLDFAST_APP_LISTENER_ARN", "HOLDFAST_APP_DNS_NAME",
+      "HOLDFAST_FORWARD_PORT", "HOLDFAST_FORWARD_TARGET_GROUP_ARN", "HOLDFAST_PEER_APP_URL",
     ])
     error_message = "The wardens' environment is a contract."
   }
@@ -148,7 +151,32 @@ run "protected_deployment" {
   }
 
   assert {
-    condition     = toset(keys(output.holdfast.sites[0])) == toset(["name", "region", "db_cluster_identifier", "db_cluster_arn", "db_endpoint", "db_reader_endpoint", "db_port", "db_name", "db_user", "db_secret_arn", "ecs_cluster_name", "app_service", "warden_service", "load_balancer_arn", "load_balancer_dns_name", "app_target_group_arn", "warden_target_group_arn"])
+    condition = (
+      local.warden_environment.dr.HOLDFAST_PEER_APP_URL == "https://${module.ecs_primary.load_balancer_dns_name}:443" &&
+      local.warden_environment.dr.HOLDFAST_APP_DNS_NAME == "app.payments.acme.test" &&
+      local.warden_environment.dr.HOLDFAST_APP_LISTENER_ARN == module.ecs_dr.listener_arn &&
+      local.warden_environment.dr.HOLDFAST_FORWARD_TARGET_GROUP_ARN == module.ecs_dr.forward_target_group_arn
+    )
+    error_message = "A warden forwards from its own site's listener to the other site's balancer, under the name that clients use."
+  }
+
+  assert {
+    condition     = [for replica in aws_secretsmanager_secret.operator.replica : replica.region] == ["us-west-2"] && startswith(local.operator_secret_arn.dr, "arn:aws:secretsmanager:us-west-2:")
+    error_message = "The operator token must have a replica in site dr's region, and site dr must read that one."
+  }
+
+  assert {
+    condition     = aws_secretsmanager_secret.operator.recovery_window_in_days == 30 && aws_secretsmanager_secret_version.operator.secret_string == null
+    error_message = "The operator token must be recoverable, and its value must not be in the plan."
+  }
+
+  assert {
+    condition     = length(aws_vpc_security_group_ingress_rule.primary_from_dr) == 0 && length(aws_vpc_security_group_ingress_rule.dr_from_primary) == 0
+    error_message = "Balancers that admit everybody need no rule for the other site's wardens."
+  }
+
+  assert {
+    condition     = toset(keys(output.holdfast.sites[0])) == toset(["name", "region", "db_cluster_identifier", "db_cluster_arn", "db_endpoint", "db_reader_endpoint", "db_port", "db_name", "db_user", "db_secret_arn", "operator_secret_arn", "ecs_cluster_name", "app_service", "warden_service", "load_balancer_arn", "load_balancer_dns_name", "app_listener_arn", "app_target_group_arn", "warden_target_group_arn"])
     error_message = "The output holdfast is a contract with the command."
   }
 
@@ -188,6 +216,7 @@ run "european_throw_away_deployment_after_a_failover" {
     hosted_zone_id   = null
     replicate_images = false
     database         = { writer_site = "dr", password_version = 2 }
+    network          = { client_cidrs = ["198.51.100.0/24"], nat = "single" }
     sites = {
       primary        = { region = "eu-west-1" }
       dr             = { region = "eu-central-1" }
@@ -210,6 +239,14 @@ run "european_throw_away_deployment_after_a_failover" {
   assert {
     condition     = length(aws_sns_topic.us_east_1) == 1 && length(aws_sns_topic_subscription.us_east_1) == 1
     error_message = "Without a site in us-east-1, the health check's alarm needs a topic there."
+  }
+
+  assert {
+    condition = (
+      [for rule in aws_vpc_security_group_ingress_rule.primary_from_dr : "${rule.cidr_ipv4} ${rule.from_port}"] == ["192.0.2.2/32 80"] &&
+      [for rule in aws_vpc_security_group_ingress_rule.dr_from_primary : "${rule.cidr_ipv4} ${rule.from_port}"] == ["192.0.2.1/32 80"]
+    )
+    error_message = "A balancer that admits some clients only must admit the other site's wardens, by the address of their NAT gateway."
   }
 
   assert {

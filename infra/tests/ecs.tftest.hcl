@@ -14,6 +14,8 @@ variables {
   image      = "123456789012.dkr.ecr.us-east-1.amazonaws.com/payd@sha256:0000000000000000000000000000000000000000000000000000000000000000"
   min_tasks  = 2
 
+  forward_port = 9101
+
   service = {
     port                = 8080
     cpu_units           = 256
@@ -39,6 +41,7 @@ variables {
   certificate_arn            = "arn:aws:acm:us-east-1:123456789012:certificate/00000001-0000-0000-0000-000000000000"
   ssl_policy                 = "ELBSecurityPolicy-TLS13-1-2-2021-06"
   waf                        = { enabled = true, rate_limit = 10000 }
+  peer_nat_addresses         = ["192.0.2.7"]
   log_retention_days         = 90
 }
 
@@ -109,13 +112,18 @@ run "protected" {
   }
 
   assert {
-    condition     = aws_lb_listener.http.default_action[0].type == "redirect" && aws_lb_listener.http.default_action[0].redirect[0].protocol == "HTTPS" && aws_lb_listener.http.default_action[0].redirect[0].status_code == "HTTP_301"
+    condition     = aws_lb_listener.redirect[0].port == 80 && aws_lb_listener.redirect[0].default_action[0].type == "redirect" && aws_lb_listener.redirect[0].default_action[0].redirect[0].protocol == "HTTPS" && aws_lb_listener.redirect[0].default_action[0].redirect[0].status_code == "HTTP_301"
     error_message = "HTTP must only be redirected."
   }
 
   assert {
-    condition     = aws_lb_listener.https[0].port == 443 && aws_lb_listener.https[0].certificate_arn == var.certificate_arn && aws_lb_listener.https[0].default_action[0].type == "forward"
+    condition     = aws_lb_listener.app.port == 443 && aws_lb_listener.app.protocol == "HTTPS" && aws_lb_listener.app.certificate_arn == var.certificate_arn && aws_lb_listener.app.ssl_policy == var.ssl_policy
     error_message = "HTTPS must serve with the site's certificate."
+  }
+
+  assert {
+    condition     = aws_lb_target_group.forward.port == 9101 && aws_lb_target_group.forward.target_type == "ip" && aws_lb_target_group.forward.health_check[0].path == "/forwardz" && aws_lb_target_group.forward.health_check[0].interval == 5
+    error_message = "The wardens' forwarding must be checked at its own port, as often as a balancer does."
   }
 
   assert {
@@ -131,6 +139,14 @@ run "protected" {
   assert {
     condition     = [for rule in aws_wafv2_web_acl.this[0].rule : rule.name if rule.priority == 0] == ["health-check"] && toset([for rule in aws_wafv2_web_acl.this[0].rule : rule.name if rule.priority >= 10]) == toset(local.managed_rule_groups)
     error_message = "The firewall must let the health checks through first, and use the managed rules."
+  }
+
+  assert {
+    condition = aws_wafv2_ip_set.peer[0].addresses == toset(["192.0.2.7/32"]) && [
+      for rule in aws_wafv2_web_acl.this[0].rule :
+      one(one(one(one(rule.statement).rate_based_statement).scope_down_statement).not_statement[0].statement).ip_set_reference_statement[0].arn if rule.name == "rate-limit"
+    ] == [aws_wafv2_ip_set.peer[0].arn]
+    error_message = "The rate limit must not take the other site's wardens, who forward for all its clients, for one client."
   }
 
   assert {
@@ -174,7 +190,7 @@ run "plain_and_throw_away" {
   }
 
   assert {
-    condition     = aws_lb_listener.http.default_action[0].type == "forward" && length(aws_lb_listener.https) == 0
+    condition     = aws_lb_listener.app.port == 80 && aws_lb_listener.app.protocol == "HTTP" && length(aws_lb_listener.redirect) == 0
     error_message = "Without TLS the HTTP listener must serve."
   }
 

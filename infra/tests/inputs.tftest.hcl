@@ -11,10 +11,10 @@ variables {
   hosted_zone_id     = "Z2FDTNDATAQYW2"
 
   # The defaults, named because tests/twin.tfvars changes them.
-  throw_away                  = false
-  tls                         = {}
-  waf                         = {}
-  generate_db_master_password = true
+  throw_away       = false
+  tls              = {}
+  waf              = {}
+  generate_secrets = true
 }
 
 run "a_protected_environment_is_accepted" {
@@ -33,17 +33,18 @@ run "a_throw_away_environment_is_accepted" {
   }
 
   variables {
-    throw_away                  = true
-    container_image             = "payd:twin"
-    warden                      = { image = "holdfast:twin", lease_seconds = 5, margin_seconds = 1 }
-    service                     = { acquirer_url = "http://acquirer.example.com" }
-    domain_name                 = null
-    hosted_zone_id              = null
-    tls                         = { mode = "none" }
-    generate_db_master_password = false
-    db_master_password          = "a-long-enough-password"
-    database                    = { instances_per_site = 1, backup_retention_days = 1 }
-    sites                       = { primary = { min_tasks = 0 }, dr = { min_tasks = 0 } }
+    throw_away         = true
+    container_image    = "payd:twin"
+    warden             = { image = "holdfast:twin", lease_seconds = 5, margin_seconds = 1 }
+    service            = { acquirer_url = "http://acquirer.example.com" }
+    domain_name        = null
+    hosted_zone_id     = null
+    tls                = { mode = "none" }
+    generate_secrets   = false
+    db_master_password = "a-long-enough-password"
+    operator_token     = "a-token-that-is-long-enough-to-be-one"
+    database           = { instances_per_site = 1, backup_retention_days = 1 }
+    sites              = { primary = { min_tasks = 0 }, dr = { min_tasks = 0 } }
   }
 }
 
@@ -690,8 +691,9 @@ run "short_password" {
   }
 
   variables {
-    generate_db_master_password = false
-    db_master_password          = "short"
+    generate_secrets   = false
+    db_master_password = "short"
+    operator_token     = "a-token-that-is-long-enough-to-be-one"
   }
 
   expect_failures = [var.db_master_password]
@@ -705,8 +707,9 @@ run "password_with_a_slash" {
   }
 
   variables {
-    generate_db_master_password = false
-    db_master_password          = "long/enough/but/slashed"
+    generate_secrets   = false
+    db_master_password = "long/enough/but/slashed"
+    operator_token     = "a-token-that-is-long-enough-to-be-one"
   }
 
   expect_failures = [var.db_master_password]
@@ -734,10 +737,56 @@ run "password_neither_given_nor_generated" {
   }
 
   variables {
-    generate_db_master_password = false
+    generate_secrets = false
+    operator_token   = "a-token-that-is-long-enough-to-be-one"
   }
 
   expect_failures = [var.db_master_password]
+}
+
+run "operator_token_too_short" {
+  command = plan
+
+  module {
+    source = "./tests/inputs"
+  }
+
+  variables {
+    generate_secrets   = false
+    db_master_password = "a-long-enough-password"
+    operator_token     = "short"
+  }
+
+  expect_failures = [var.operator_token]
+}
+
+run "operator_token_both_given_and_generated" {
+  command = plan
+
+  module {
+    source = "./tests/inputs"
+  }
+
+  variables {
+    operator_token = "a-token-that-is-long-enough-to-be-one"
+  }
+
+  expect_failures = [var.operator_token]
+}
+
+run "operator_token_neither_given_nor_generated" {
+  command = plan
+
+  module {
+    source = "./tests/inputs"
+  }
+
+  variables {
+    generate_secrets   = false
+    db_master_password = "a-long-enough-password"
+  }
+
+  expect_failures = [var.operator_token]
 }
 
 run "no_image" {
@@ -962,6 +1011,20 @@ run "privileged_warden_port" {
 
   variables {
     warden = { image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/holdfast@sha256:0000000000000000000000000000000000000000000000000000000000000000", port = 91 }
+  }
+
+  expect_failures = [var.warden]
+}
+
+run "wardens_with_one_port_for_two_things" {
+  command = plan
+
+  module {
+    source = "./tests/inputs"
+  }
+
+  variables {
+    warden = { image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/holdfast@sha256:0000000000000000000000000000000000000000000000000000000000000000", forward_port = 9100 }
   }
 
   expect_failures = [var.warden]

@@ -35,6 +35,7 @@ run "render" {
 
   variables {
     db_master_password = "rendered-and-then-redacted"
+    operator_token     = "rendered-and-then-redacted-as-well"
   }
 
   assert {

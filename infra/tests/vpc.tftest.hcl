@@ -15,6 +15,7 @@ variables {
   https               = true
   app_port            = 8080
   warden_port         = 9100
+  forward_port        = 9101
   db_port             = 5432
   peer_cidr           = "10.1.0.0/17"
   interface_endpoints = ["logs", "secretsmanager"]

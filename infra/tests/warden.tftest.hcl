@@ -12,10 +12,11 @@ variables {
   account_id = "123456789012"
   protected  = true
   image      = "123456789012.dkr.ecr.us-east-1.amazonaws.com/holdfast@sha256:0000000000000000000000000000000000000000000000000000000000000000"
-  warden     = { port = 9100, tasks = 2, cpu_units = 256, memory_mib = 512, cpu_architecture = "X86_64" }
+  warden     = { port = 9100, forward_port = 9101, tasks = 2, cpu_units = 256, memory_mib = 512, cpu_architecture = "X86_64" }
 
   environment                = { HOLDFAST_EXPORT_DIR = "/var/lib/holdfast/export", HOLDFAST_SITE = "primary" }
   db_secret_arn              = "arn:aws:secretsmanager:us-east-1:123456789012:secret:payment-db-t1-AbCdEf"
+  operator_secret_arn        = "arn:aws:secretsmanager:us-east-1:123456789012:secret:holdfast-operator-t1-AbCdEf"
   kms_key_arn                = "arn:aws:kms:us-east-1:123456789012:key/00000001-0000-0000-0000-000000000000"
   vpc_id                     = "vpc-1"
   private_subnet_ids         = ["subnet-1", "subnet-2", "subnet-3"]
@@ -24,6 +25,7 @@ variables {
   cluster_name               = "payment-cluster-primary-t1"
   app_service_name           = "payment-service-primary-t1"
   listener_arn               = "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/app/mock/bbbbbbbb/cccccccc"
+  forward_target_group_arn   = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/payfwd-primary-t1/ffffffff"
   term_table_name            = "holdfast-term-t1"
   term_regions               = ["us-east-1", "us-west-2"]
   global_cluster_identifier  = "global-aurora-t1"
@@ -68,6 +70,33 @@ run "warden" {
   assert {
     condition     = jsondecode(aws_ecs_task_definition.this.container_definitions)[0].mountPoints[0].containerPath == "/var/lib/holdfast/export" && jsondecode(aws_ecs_task_definition.this.container_definitions)[0].command == ["warden"]
     error_message = "The export folder must be the mounted one."
+  }
+
+  # While DNS drains, this site's clients come to its wardens.
+  assert {
+    condition = toset([for target in aws_ecs_service.this.load_balancer : "${target.container_name} ${target.container_port} ${target.target_group_arn}"]) == toset([
+      "warden 9100 ${aws_lb_target_group.this.arn}",
+      "warden 9101 ${var.forward_target_group_arn}",
+    ])
+    error_message = "The wardens must be targets of their own group, and of the one through which they forward."
+  }
+
+  assert {
+    condition     = [for port in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].portMappings : port.containerPort] == [9100, 9101]
+    error_message = "The warden must have a port for its endpoints and one for forwarding."
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement.Resource if contains(flatten([statement.Action]), "elasticloadbalancing:ModifyListener")] == [[var.listener_arn]]
+    error_message = "A warden must be able to change the serving listener of its own site and no other."
+  }
+
+  assert {
+    condition = { for secret in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].secrets : secret.name => secret.valueFrom } == {
+      DB_PASSWORD             = var.db_secret_arn
+      HOLDFAST_OPERATOR_TOKEN = var.operator_secret_arn
+    }
+    error_message = "Password and token must come from Secrets Manager."
   }
 
   # Every statement stays in the own region by its resources or by a condition, but for the term table.

@@ -69,9 +69,10 @@ func TestDefaultHasWhatASiteNeeds(t *testing.T) {
 		if instances != 2 {
 			t.Errorf("%s has %d database instances, want 2", s.Name, instances)
 		}
-		for service, tasks := range map[string]int{s.AppService: 2, s.WardenService: 2} {
+		// The wardens are targets twice: for their own endpoints, and for what they forward while DNS drains.
+		for service, groups := range map[string]int{s.AppService: 1, s.WardenService: 2} {
 			j := slices.IndexFunc(d.Services, func(x topology.Service) bool { return x.Name == service })
-			if j < 0 || d.Services[j].Region != s.Region || d.Services[j].DesiredCount < tasks || len(d.Services[j].TargetGroups) != 1 {
+			if j < 0 || d.Services[j].Region != s.Region || d.Services[j].DesiredCount < 2 || len(d.Services[j].TargetGroups) != groups {
 				t.Errorf("service %s is missing or wrong", service)
 			}
 		}
@@ -88,6 +89,9 @@ func checkHealthRule(t *testing.T, d topology.Topology, s topology.Site) {
 		}
 		if l.Default.TargetGroupARN != s.AppTargetGroupARN {
 			t.Errorf("%s: the default action leads to %s, want the application", s.Name, l.Default.TargetGroupARN)
+		}
+		if n := slices.IndexFunc(l.Default.TargetGroups, func(g topology.WeightedTargetGroup) bool { return g.Weight == 0 }); n < 0 || len(l.Default.TargetGroups) != 2 {
+			t.Errorf("%s: the default action divides requests as %+v, want one group beside the application, of weight 0", s.Name, l.Default.TargetGroups)
 		}
 		if !slices.ContainsFunc(l.Rules, func(r topology.ListenerRule) bool {
 			return slices.Contains(r.PathPatterns, "/healthz") && r.Action.TargetGroupARN == s.WardenTargetGroupARN

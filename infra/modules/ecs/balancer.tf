@@ -43,50 +43,90 @@ resource "aws_lb_target_group" "app" {
   }
 }
 
-# Serves in a throw-away environment without TLS; otherwise it only redirects.
-resource "aws_lb_listener" "http" {
+# Where a switchover sends the clients that still hold the old address: the wardens of this site, which hand each request
+# to the other site's balancer. Its weight is 0 until then.
+resource "aws_lb_target_group" "forward" {
+  name                          = "payfwd-${var.site}-${var.suffix}"
+  vpc_id                        = var.vpc_id
+  target_type                   = "ip"
+  protocol                      = "HTTP"
+  port                          = var.forward_port
+  deregistration_delay          = var.service.deregistration_time
+  load_balancing_algorithm_type = "least_outstanding_requests"
+
+  # As fast as a balancer checks: a warden that was just started must be a target before the fence closes.
+  health_check {
+    enabled             = true
+    protocol            = "HTTP"
+    port                = "traffic-port"
+    path                = "/forwardz"
+    matcher             = "200"
+    interval            = 5
+    timeout             = 2
+    healthy_threshold   = 2
+    unhealthy_threshold = 2
+  }
+}
+
+# The listener that serves: HTTPS, or HTTP in a throw-away environment without TLS.
+resource "aws_lb_listener" "app" {
+  load_balancer_arn = aws_lb.this.arn
+  port              = var.https ? 443 : 80
+  protocol          = var.https ? "HTTPS" : "HTTP"
+  ssl_policy        = var.https ? var.ssl_policy : null
+  certificate_arn   = var.https ? var.certificate_arn : null
+
+  # Both groups stand here from the start: ECS registers tasks only in a group that a balancer uses.
+  default_action {
+    type = "forward"
+
+    forward {
+      target_group {
+        arn    = aws_lb_target_group.app.arn
+        weight = 1
+      }
+
+      target_group {
+        arn    = aws_lb_target_group.forward.arn
+        weight = 0
+      }
+    }
+  }
+
+  lifecycle {
+    # The weights belong to the wardens: while DNS drains after a switchover they send this site's clients to the other
+    # one. A plan that put them back would send payments to a site that is fenced.
+    ignore_changes = [default_action]
+    # What is ignored cannot follow a group that is replaced, and a group in use cannot be deleted.
+    replace_triggered_by = [aws_lb_target_group.app.arn, aws_lb_target_group.forward.arn]
+  }
+}
+
+# With TLS, plain HTTP only redirects.
+resource "aws_lb_listener" "redirect" {
+  count = var.https ? 1 : 0
+
   load_balancer_arn = aws_lb.this.arn
   port              = 80
   protocol          = "HTTP"
 
   default_action {
-    type             = var.https ? "redirect" : "forward"
-    target_group_arn = var.https ? null : aws_lb_target_group.app.arn
+    type = "redirect"
 
-    dynamic "redirect" {
-      for_each = var.https ? [1] : []
-
-      content {
-        protocol    = "HTTPS"
-        port        = "443"
-        status_code = "HTTP_301"
-      }
+    redirect {
+      protocol    = "HTTPS"
+      port        = "443"
+      status_code = "HTTP_301"
     }
   }
-}
 
-resource "aws_lb_listener" "https" {
-  count = var.https ? 1 : 0
-
-  load_balancer_arn = aws_lb.this.arn
-  port              = 443
-  protocol          = "HTTPS"
-  ssl_policy        = var.ssl_policy
-  certificate_arn   = var.certificate_arn
-
-  default_action {
-    type             = "forward"
-    target_group_arn = aws_lb_target_group.app.arn
-  }
-}
-
-locals {
-  serving_listener_arn = var.https ? aws_lb_listener.https[0].arn : aws_lb_listener.http.arn
+  # Where TLS is switched on later, the serving listener leaves port 80 first.
+  depends_on = [aws_lb_listener.app]
 }
 
 # Metrics are for scrapers inside the VPC.
 resource "aws_lb_listener_rule" "metrics" {
-  listener_arn = local.serving_listener_arn
+  listener_arn = aws_lb_listener.app.arn
   priority     = 20
 
   condition {

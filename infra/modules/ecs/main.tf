@@ -106,7 +106,7 @@ resource "aws_ecs_service" "app" {
     ignore_changes = [desired_count]
   }
 
-  depends_on = [aws_lb_listener.http, aws_lb_listener.https, aws_iam_role_policy.execution]
+  depends_on = [aws_lb_listener.app, aws_iam_role_policy.execution]
 }
 
 resource "aws_appautoscaling_target" "app" {

@@ -30,12 +30,17 @@ output "load_balancer_zone_id" {
 
 output "listener_arn" {
   description = "ARN of the listener that serves clients."
-  value       = local.serving_listener_arn
+  value       = aws_lb_listener.app.arn
 }
 
 output "target_group_arn" {
   description = "ARN of the payment service's target group."
   value       = aws_lb_target_group.app.arn
+}
+
+output "forward_target_group_arn" {
+  description = "ARN of the target group through which the wardens forward while DNS drains."
+  value       = aws_lb_target_group.forward.arn
 }
 
 output "log_group_name" {

@@ -44,6 +44,11 @@ variable "service" {
   })
 }
 
+variable "forward_port" {
+  description = "Port on which the site's wardens forward requests to the other site."
+  type        = number
+}
+
 variable "min_tasks" {
   description = "Smallest number of tasks that autoscaling keeps in this site."
   type        = number
@@ -111,6 +116,11 @@ variable "waf" {
     enabled    = bool
     rate_limit = number
   })
+}
+
+variable "peer_nat_addresses" {
+  description = "Public addresses from which the other site's wardens forward requests: many clients behind few addresses, so the firewall's rate limit leaves them out."
+  type        = list(string)
 }
 
 variable "log_retention_days" {

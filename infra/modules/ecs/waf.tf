@@ -2,6 +2,16 @@ locals {
   managed_rule_groups = ["AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet", "AWSManagedRulesSQLiRuleSet"]
 }
 
+resource "aws_wafv2_ip_set" "peer" {
+  count = var.waf.enabled ? 1 : 0
+
+  name               = "payment-peer-${var.site}-${var.suffix}"
+  description        = "The other site's wardens, which forward its clients' requests while DNS drains"
+  scope              = "REGIONAL"
+  ip_address_version = "IPV4"
+  addresses          = [for address in var.peer_nat_addresses : "${address}/32"]
+}
+
 resource "aws_wafv2_web_acl" "this" {
   count = var.waf.enabled ? 1 : 0
 
@@ -57,6 +67,17 @@ resource "aws_wafv2_web_acl" "this" {
         aggregate_key_type    = "IP"
         evaluation_window_sec = 300
         limit                 = var.waf.rate_limit
+
+        # What the other site forwards passed the limit there, client by client.
+        scope_down_statement {
+          not_statement {
+            statement {
+              ip_set_reference_statement {
+                arn = aws_wafv2_ip_set.peer[0].arn
+              }
+            }
+          }
+        }
       }
     }
 

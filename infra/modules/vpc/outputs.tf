@@ -28,6 +28,11 @@ output "nat_gateway_ids" {
   value       = { for zone, nat in aws_nat_gateway.this : zone => nat.id }
 }
 
+output "nat_addresses" {
+  description = "Public addresses that this VPC's tasks call from, by zone of the NAT gateway."
+  value       = { for zone, address in aws_eip.nat : zone => address.public_ip }
+}
+
 output "balancer_security_group_id" {
   description = "Security group of the load balancer."
   value       = aws_security_group.balancer.id

@@ -78,6 +78,15 @@ resource "aws_vpc_security_group_egress_rule" "balancer_to_warden" {
   to_port                      = var.warden_port
 }
 
+resource "aws_vpc_security_group_egress_rule" "balancer_to_forward" {
+  security_group_id            = aws_security_group.balancer.id
+  description                  = "Wardens: what they forward to the other site while DNS drains"
+  referenced_security_group_id = aws_security_group.warden.id
+  ip_protocol                  = "tcp"
+  from_port                    = var.forward_port
+  to_port                      = var.forward_port
+}
+
 resource "aws_vpc_security_group_ingress_rule" "app_from_balancer" {
   security_group_id            = aws_security_group.app.id
   description                  = "Load balancer"
@@ -94,6 +103,15 @@ resource "aws_vpc_security_group_ingress_rule" "warden_from_balancer" {
   ip_protocol                  = "tcp"
   from_port                    = var.warden_port
   to_port                      = var.warden_port
+}
+
+resource "aws_vpc_security_group_ingress_rule" "forward_from_balancer" {
+  security_group_id            = aws_security_group.warden.id
+  description                  = "Load balancer, while DNS drains"
+  referenced_security_group_id = aws_security_group.balancer.id
+  ip_protocol                  = "tcp"
+  from_port                    = var.forward_port
+  to_port                      = var.forward_port
 }
 
 resource "aws_vpc_security_group_egress_rule" "app_to_database" {
@@ -134,11 +152,23 @@ resource "aws_vpc_security_group_egress_rule" "warden_to_peer_database" {
 
 resource "aws_vpc_security_group_egress_rule" "warden_to_https" {
   security_group_id = aws_security_group.warden.id
-  description       = "AWS services, and the term table's replica in the other region"
+  description       = "AWS services, the term table's replica in the other region, and the other site's balancer"
   cidr_ipv4         = "0.0.0.0/0"
   ip_protocol       = "tcp"
   from_port         = 443
   to_port           = 443
+}
+
+# The other site's balancer has public addresses that change, so the rule cannot name them.
+resource "aws_vpc_security_group_egress_rule" "warden_to_http" {
+  count = var.https ? 0 : 1
+
+  security_group_id = aws_security_group.warden.id
+  description       = "The other site's balancer, where it serves without TLS"
+  cidr_ipv4         = "0.0.0.0/0"
+  ip_protocol       = "tcp"
+  from_port         = 80
+  to_port           = 80
 }
 
 resource "aws_vpc_security_group_ingress_rule" "database_from_app" {

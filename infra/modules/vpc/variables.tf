@@ -53,6 +53,11 @@ variable "warden_port" {
   type        = number
 }
 
+variable "forward_port" {
+  description = "Port on which the wardens forward requests to the other site."
+  type        = number
+}
+
 variable "db_port" {
   description = "Port of the database."
   type        = number

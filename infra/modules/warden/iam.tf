@@ -30,13 +30,13 @@ locals {
         Resource = ["${aws_cloudwatch_log_group.this.arn}:*"]
       },
       {
-        Sid      = "ReadDatabasePassword"
+        Sid      = "ReadSecrets"
         Effect   = "Allow"
         Action   = ["secretsmanager:GetSecretValue"]
-        Resource = [var.db_secret_arn]
+        Resource = [var.db_secret_arn, var.operator_secret_arn]
       },
       {
-        Sid      = "DecryptDatabasePassword"
+        Sid      = "DecryptSecrets"
         Effect   = "Allow"
         Action   = ["kms:Decrypt"]
         Resource = [var.kms_key_arn]
@@ -75,7 +75,8 @@ locals {
       Sid    = "Observe"
       Effect = "Allow"
       Action = [
-        "application-autoscaling:DescribeScalableTargets", "elasticloadbalancing:DescribeTargetHealth",
+        "application-autoscaling:DescribeScalableTargets",
+        "elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeTargetHealth",
         "rds:DescribeDBClusters", "rds:DescribeDBClusterSnapshots", "rds:DescribeGlobalClusters",
       ]
       Resource  = ["*"]
@@ -119,6 +120,13 @@ locals {
       Action    = ["application-autoscaling:RegisterScalableTarget"]
       Resource  = ["arn:aws:application-autoscaling:${var.region}:${var.account_id}:scalable-target/*"]
       Condition = { StringEquals = { "application-autoscaling:service-namespace" = "ecs" } }
+    },
+    {
+      # While DNS drains: the weights of this site's own serving listener, and of no other.
+      Sid      = "ForwardWhileDNSDrains"
+      Effect   = "Allow"
+      Action   = ["elasticloadbalancing:ModifyListener"]
+      Resource = [var.listener_arn]
     },
     {
       Sid       = "KeepTheTail"

@@ -87,11 +87,14 @@ resource "aws_ecs_task_definition" "this" {
     readonlyRootFilesystem = true
     user                   = "65532:65532"
     stopTimeout            = 30
-    portMappings           = [{ containerPort = var.warden.port, hostPort = var.warden.port, protocol = "tcp" }]
+    portMappings           = [for port in [var.warden.port, var.warden.forward_port] : { containerPort = port, hostPort = port, protocol = "tcp" }]
     mountPoints            = [{ sourceVolume = "export", containerPath = var.environment["HOLDFAST_EXPORT_DIR"], readOnly = false }]
     environment            = [for key in sort(keys(var.environment)) : { name = key, value = var.environment[key] }]
-    secrets                = [{ name = "DB_PASSWORD", valueFrom = var.db_secret_arn }]
-    linuxParameters        = { initProcessEnabled = true }
+    secrets = [
+      { name = "DB_PASSWORD", valueFrom = var.db_secret_arn },
+      { name = "HOLDFAST_OPERATOR_TOKEN", valueFrom = var.operator_secret_arn },
+    ]
+    linuxParameters = { initProcessEnabled = true }
     logConfiguration = {
       logDriver = "awslogs"
       options = {
@@ -147,6 +150,12 @@ resource "aws_ecs_service" "this" {
     target_group_arn = aws_lb_target_group.this.arn
     container_name   = "warden"
     container_port   = var.warden.port
+  }
+
+  load_balancer {
+    target_group_arn = var.forward_target_group_arn
+    container_name   = "warden"
+    container_port   = var.warden.forward_port
   }
 
   lifecycle {

@@ -27,6 +27,7 @@ variable "warden" {
   description = "The root module's warden object."
   type = object({
     port             = number
+    forward_port     = number
     tasks            = number
     cpu_units        = number
     memory_mib       = number
@@ -41,6 +42,11 @@ variable "environment" {
 
 variable "db_secret_arn" {
   description = "Secret with the database password, in this site's region."
+  type        = string
+}
+
+variable "operator_secret_arn" {
+  description = "Secret with the token of the wardens' operator endpoints, in this site's region."
   type        = string
 }
 
@@ -80,7 +86,12 @@ variable "app_service_name" {
 }
 
 variable "listener_arn" {
-  description = "Listener whose /healthz the wardens answer."
+  description = "Listener whose /healthz the wardens answer, and whose weights they change while DNS drains."
+  type        = string
+}
+
+variable "forward_target_group_arn" {
+  description = "Target group of that listener through which the wardens forward."
   type        = string
 }
 

@@ -85,6 +85,7 @@ var shapes = map[string]shape{
 		service: "elasticloadbalancing", arn: "targetgroup/{name}/{hex16}", id: "{arn}", more: map[string]any{"arn_suffix": "targetgroup/{name}/{hex16}"},
 	},
 	"aws_acm_certificate":            {service: "acm", arn: "certificate/{uuid}", id: "{arn}"},
+	"aws_wafv2_ip_set":               {service: "wafv2", arn: "regional/ipset/{name}/{uuid}", id: "{uuid}"},
 	"aws_wafv2_web_acl":              {service: "wafv2", arn: "regional/webacl/{name}/{uuid}", id: "{uuid}"},
 	"aws_route53_zone":               {service: "route53", global: true, noAccount: true, arn: "hostedzone/{id}", id: "Z{HEX19}", more: map[string]any{"zone_id": "{id}"}},
 	"aws_route53_health_check":       {service: "route53", global: true, noAccount: true, arn: "healthcheck/{id}", id: "{uuid}"},

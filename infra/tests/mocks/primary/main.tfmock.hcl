@@ -37,6 +37,13 @@ mock_resource "aws_efs_file_system" {
   }
 }
 
+mock_resource "aws_eip" {
+  defaults = {
+    arn       = "arn:aws:ec2:us-east-1:123456789012:elastic-ip/eipalloc-1a1a1a1a1a1a1a1"
+    public_ip = "192.0.2.1"
+  }
+}
+
 mock_resource "aws_iam_role" {
   defaults = {
     arn = "arn:aws:iam::123456789012:role/mock-1"
@@ -88,6 +95,12 @@ mock_resource "aws_secretsmanager_secret" {
 mock_resource "aws_sns_topic" {
   defaults = {
     arn = "arn:aws:sns:us-east-1:123456789012:mock"
+  }
+}
+
+mock_resource "aws_wafv2_ip_set" {
+  defaults = {
+    arn = "arn:aws:wafv2:us-east-1:123456789012:regional/ipset/mock/00000001-0000-0000-0000-000000000000"
   }
 }
 
