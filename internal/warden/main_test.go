@@ -349,8 +349,8 @@ func commit(t *testing.T, dsn string) error {
 }
 
 // standby starts a server whose history contains term 1 of the primary site, as replication would have brought it,
-// and that is in recovery until it is promoted.
-func standby(t *testing.T, renewal int64) (dsn string) {
+// and that is in recovery until it is promoted. What more the history contains is up to more.
+func standby(t *testing.T, renewal int64, more ...func(fence.DB) error) (dsn string) {
 	t.Helper()
 	server, dsn := pgservertest.Start(t, nil)
 	protectedTable(t, dsn)
@@ -362,6 +362,11 @@ func standby(t *testing.T, renewal int64) (dsn string) {
 	}
 	if err := fence.Extend(ctx, conn, 1, time.Now().Add(time.Hour), renewal); err != nil {
 		t.Fatal(err)
+	}
+	for _, write := range more {
+		if err := write(conn); err != nil {
+			t.Fatal(err)
+		}
 	}
 	_ = conn.Close(ctx)
 	if err := server.Stop(ctx); err != nil {
