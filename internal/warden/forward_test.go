@@ -1,0 +1,258 @@
+package warden
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"holdfast/internal/failover"
+	"holdfast/internal/fence"
+	"holdfast/internal/term"
+	"holdfast/internal/term/termtest"
+)
+
+// movedSite is a site whose term has just gone to dr; served says whether dr serves it.
+func movedSite(t *testing.T, peerURL string, served bool) (*Warden, *termtest.Memory) {
+	t.Helper()
+	r := firstRecord()
+	r.Term, r.Holder, r.MovedAt, r.ServedTerm = 2, "dr", time.Now(), 1
+	if served {
+		r.ServedTerm = 2
+	}
+	store := newStore(t, r)
+	w, _ := quiet(t, store, "primary", "dr", func(o *Options) {
+		o.Config.PeerAppURL, o.Config.AppDNSName, o.Config.Settings.ForwardFor = peerURL, "app.example.com", time.Hour
+		o.Database = &database{state: &fence.State{
+			Installed: true, InRecovery: true, DatabaseTime: time.Unix(1000, 0), Terms: []term.Number{1},
+		}}
+	})
+	w.observe(t.Context())
+	return w, store
+}
+
+func newTestForwarder(t *testing.T, w *Warden) *forwarder {
+	t.Helper()
+	f, err := newForwarder(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.transport.CloseIdleConnections)
+	return f
+}
+
+// otherSite records what reaches the other site.
+type otherSite struct {
+	*httptest.Server
+	mu   sync.Mutex
+	got  []*http.Request
+	body []string
+}
+
+func newOtherSite(t *testing.T) *otherSite {
+	t.Helper()
+	s := &otherSite{}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		s.mu.Lock()
+		s.got, s.body = append(s.got, r), append(s.body, string(body))
+		s.mu.Unlock()
+		rw.Header().Set("Payment", "accepted")
+		rw.WriteHeader(http.StatusCreated)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func pay(f http.Handler, change func(*http.Request)) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, "http://app.example.com/v1/payments?x=1;y", strings.NewReader("{}"))
+	r.Header.Set("X-Forwarded-For", "192.0.2.7")
+	if change != nil {
+		change(r)
+	}
+	rec := httptest.NewRecorder()
+	f.ServeHTTP(rec, r)
+	return rec
+}
+
+func TestForwardSendsARequestOnAsItCame(t *testing.T) {
+	other := newOtherSite(t)
+	w, _ := movedSite(t, other.URL, true)
+	rec := pay(newTestForwarder(t, w), nil)
+	if rec.Code != http.StatusCreated || rec.Header().Get("Payment") != "accepted" {
+		t.Fatalf("answer %d %v", rec.Code, rec.Header())
+	}
+	got := other.got[0]
+	if got.Host != "app.example.com" || got.URL.String() != "/v1/payments?x=1;y" || other.body[0] != "{}" {
+		t.Errorf("%s %s %q", got.Host, got.URL, other.body[0])
+	}
+	if got.Header.Get(HopHeader) != "primary" || got.Header.Get("X-Forwarded-For") != "192.0.2.7" {
+		t.Errorf("headers %v", got.Header)
+	}
+}
+
+func TestForwardGoesOneHop(t *testing.T) {
+	other := newOtherSite(t)
+	w, _ := movedSite(t, other.URL, true)
+	rec := pay(newTestForwarder(t, w), func(r *http.Request) { r.Header.Set(HopHeader, "dr") })
+	if rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" || len(other.got) > 0 {
+		t.Errorf("answer %d after %d requests to the other site", rec.Code, len(other.got))
+	}
+}
+
+// TestForwardHoldsRequestsUntilTheOtherSiteServes: the client of a switchover waits instead of failing.
+func TestForwardHoldsRequestsUntilTheOtherSiteServes(t *testing.T) {
+	other := newOtherSite(t)
+	w, store := movedSite(t, other.URL, false)
+	f := newTestForwarder(t, w)
+	f.hold = patience
+	answered := make(chan int)
+	go func() { answered <- pay(f, nil).Code }()
+	eventually(t, "the request waits", func() error {
+		if len(f.slots) == 0 {
+			return errors.New("it has not arrived")
+		}
+		return nil
+	})
+	select {
+	case code := <-answered:
+		t.Fatalf("answered %d before the other site serves", code)
+	default:
+	}
+	store.Edit(func(r *term.Record) { r.Version, r.ServedTerm = r.Version+1, r.Term })
+	w.observe(t.Context())
+	w.tellNews()
+	if code := <-answered; code != http.StatusCreated {
+		t.Errorf("answered %d", code)
+	}
+}
+
+func TestForwardRefuses(t *testing.T) {
+	other := newOtherSite(t)
+	t.Run("when nobody serves for too long", func(t *testing.T) {
+		w, _ := movedSite(t, other.URL, false)
+		f := newTestForwarder(t, w)
+		f.hold = time.Millisecond
+		if rec := pay(f, nil); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
+			t.Errorf("answer %d %v", rec.Code, rec.Header())
+		}
+	})
+	t.Run("at once when nothing is to be forwarded", func(t *testing.T) {
+		w, _ := movedSite(t, other.URL, true)
+		w.cfg.Settings.ForwardFor = 0
+		f := newTestForwarder(t, w)
+		f.hold = time.Hour
+		if rec := pay(f, nil); rec.Code != http.StatusServiceUnavailable {
+			t.Errorf("answer %d", rec.Code)
+		}
+	})
+	t.Run("above its limit", func(t *testing.T) {
+		w, _ := movedSite(t, other.URL, true)
+		f := newTestForwarder(t, w)
+		f.slots = make(chan struct{})
+		if rec := pay(f, nil); rec.Code != http.StatusServiceUnavailable {
+			t.Errorf("answer %d", rec.Code)
+		}
+	})
+	if len(other.got) > 0 {
+		t.Errorf("%d requests reached the other site", len(other.got))
+	}
+	t.Run("a body that is too large", func(t *testing.T) {
+		w, _ := movedSite(t, other.URL, true)
+		rec := pay(newTestForwarder(t, w), func(r *http.Request) {
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(strings.Repeat("x", forwardBody+1))), -1
+		})
+		if rec.Code != http.StatusRequestEntityTooLarge {
+			t.Errorf("answer %d", rec.Code)
+		}
+	})
+	t.Run("what may have been carried out is no 503", func(t *testing.T) {
+		gone := httptest.NewServer(http.NotFoundHandler())
+		gone.Close()
+		w, _ := movedSite(t, gone.URL, true)
+		if rec := pay(newTestForwarder(t, w), nil); rec.Code != http.StatusBadGateway {
+			t.Errorf("answer %d", rec.Code)
+		}
+	})
+}
+
+// listener is a balancer that does what it is told, and can be changed behind the warden's back.
+type listener struct {
+	on    bool
+	calls []bool
+	err   error
+}
+
+func (l *listener) Diverted(context.Context) (bool, error) { return l.on, l.err }
+
+func (l *listener) Divert(_ context.Context, on bool) error {
+	l.calls = append(l.calls, on)
+	if l.err == nil {
+		l.on = on
+	}
+	return l.err
+}
+
+func TestDivert(t *testing.T) {
+	w, _ := movedSite(t, "http://unused", true)
+	l := &listener{}
+	now := term.Boot()
+	w.balancer, w.boot = l, func() term.Instant { return now }
+	w.observe(t.Context())
+	var d diverter
+	w.divert(t.Context(), &d)
+	w.divert(t.Context(), &d)
+	if len(l.calls) != 1 || !l.on {
+		t.Fatalf("after two rounds: %v", l.calls)
+	}
+	l.on = false // somebody else
+	now = now.Add(divertLook * w.renewEvery())
+	w.observe(t.Context())
+	w.divert(t.Context(), &d)
+	if !l.on {
+		t.Error("a change from elsewhere was not noticed")
+	}
+	w.cfg.Settings.ForwardFor = 0
+	l.err = errors.New("throttled")
+	w.divert(t.Context(), &d)
+	l.err = nil
+	w.divert(t.Context(), &d)
+	if l.on {
+		t.Error("not given back after a failure")
+	}
+}
+
+type scaler struct{ asked []int }
+
+func (s *scaler) Scale(_ context.Context, tasks int) error {
+	s.asked = append(s.asked, tasks)
+	return nil
+}
+
+func TestCapacityIsRaisedOnce(t *testing.T) {
+	w, _ := movedSite(t, "http://unused", true)
+	s := &scaler{}
+	app := &application{view: failover.AppView{Known: true, HealthyTargets: 2, RunningTasks: 2, MinimumTasks: 2, MaximumTasks: 10}}
+	w.scaler, w.app = s, app
+	w.cfg.Settings.PilotTasks = 4
+	w.observe(t.Context())
+	if !w.scale(t.Context()) || len(s.asked) != 1 || s.asked[0] != 4 {
+		t.Fatalf("asked for %v", s.asked)
+	}
+	app.view.MinimumTasks = 4
+	w.observe(t.Context())
+	if w.scale(t.Context()) {
+		t.Error("asked again for what is there")
+	}
+	app.view.MaximumTasks = 0
+	app.view.MinimumTasks = 0
+	w.observe(t.Context())
+	if w.scale(t.Context()) {
+		t.Error("scaled an application that has no autoscaling")
+	}
+}
