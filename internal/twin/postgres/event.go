@@ -70,6 +70,33 @@ func (a *Aurora) globalEvent(c *cluster, code, before, after string) {
 	a.clusterEvent(c, code, globalFailover, "%s DB cluster %s in Region %s%s", before, c.spec.Identifier, c.spec.Region, after)
 }
 
+// blockEvent says whether the old writer was kept from writing before another took its place. Like Aurora it is recorded
+// with the old writer, or with the new one if the old one's Region can't be reached.
+// https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/USER_Events.Messages.html
+func (a *Aurora) blockEvent(from, to *cluster, succeeded bool) {
+	a.mu.Lock()
+	at := from.head
+	if !from.region.up || from.region.frozen {
+		at = to.head
+	}
+	a.mu.Unlock()
+	code, outcome := "0391", "timed out"
+	if succeeded {
+		code, outcome = "0390", "succeeded"
+	}
+	e := Event{
+		Region: at.spec.Region, SourceType: "db-instance", Source: at.spec.Identifier, SourceARN: at.spec.ARN,
+		Code: "RDS-EVENT-" + code, Categories: []string{"notification", "global database"},
+		Message: fmt.Sprintf("Attempt to block writes for DB cluster %s in Region %s %s.", from.spec.Identifier, from.spec.Region, outcome),
+	}
+	a.emit(e)
+}
+
+// endpointEvent says that the endpoints lead to the new writer.
+func (a *Aurora) endpointEvent(to *cluster) {
+	a.clusterEvent(to, "0397", globalFailover, "Aurora finished changing the DNS name that the global writer endpoint resolves to.")
+}
+
 func (a *Aurora) instanceEvent(in *instance, code, category, format string, args ...any) {
 	e := Event{
 		Region: in.spec.Region, SourceType: "db-instance", Source: in.spec.Identifier, SourceARN: in.spec.ARN,

@@ -40,12 +40,14 @@ func (a *Aurora) Failover(ctx context.Context, region, globalID, target string, 
 
 func (a *Aurora) failover(g *global, from, to *cluster) {
 	a.globalEvent(to, "", "Global failover to", " started.")
+	a.blockEvent(from, to, false) // nothing keeps the old writer from writing, see the package comment
 	err := a.promoteTo(g, to)
 	a.finish(g, err, to)
 	if err != nil {
 		a.globalEvent(to, "0239", "Global failover to", " failed.")
 		return
 	}
+	a.endpointEvent(to)
 	a.globalEvent(to, "0238", "Global failover to", " completed.")
 	a.careFor(from)
 }

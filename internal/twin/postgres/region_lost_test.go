@@ -53,7 +53,7 @@ func TestRegionLostFailoverReturnZombieRejoin(t *testing.T) {
 	if err := client.wantAll(drID); err != nil {
 		t.Error(err)
 	}
-	tw.wantEvents(t, west, "0238")
+	tw.wantEvents(t, west, "0391", "0397", "0238")
 
 	checkZombie(t, tw)
 	checkTail(t, tw)

@@ -78,11 +78,13 @@ func (a *Aurora) moveGlobalWriter(ctx context.Context, g *global, from, to *clus
 	if err := a.demote(ctx, from, to); err != nil {
 		return errors.Join(err, a.goBack(from))
 	}
+	a.blockEvent(from, to, true)
 	a.globalEvent(from, "0182", "Old primary", " successfully shut down.")
 	if err := a.promoteHeld(ctx, g, to, RoleSecondary); err != nil {
 		return errors.Join(err, a.goBack(from))
 	}
 	a.globalEvent(to, "0184", "New primary", " was successfully promoted.")
+	a.endpointEvent(to)
 	// From here on the target is the writer, whatever happens to the old one.
 	if err := a.start(a.epoch(from), from.head); err != nil {
 		a.heal(from.head)

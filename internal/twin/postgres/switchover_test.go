@@ -39,8 +39,8 @@ func testSwitchoverThereAndBack(t *testing.T, tw *twin) {
 			return tw.wantValue(id, readerEndpoint, "select (max(id) >= "+fmt.Sprint(client.count())+")::text from rows", "true")
 		})
 	}
-	tw.wantEvents(t, west, "0181", "0184", "0185", "0182")
-	tw.wantEvents(t, east, "0182", "0181", "0184", "0185")
+	tw.wantEvents(t, west, "0181", "0184", "0397", "0185", "0390", "0182")
+	tw.wantEvents(t, east, "0390", "0182", "0181", "0184", "0397", "0185")
 }
 
 // Losing the target at the worst moment, when the old writer has been stopped, leaves one writer: the one on record.

@@ -87,6 +87,38 @@ func testRowsFlow(t *testing.T, tw *twin) {
 	}
 	checkSettings(t, tw)
 	checkCallersFromElsewhere(t, tw)
+	checkFigures(t, tw)
+}
+
+// checkFigures: a meter counts commits where they are made, sees a reader's lag, and goes on after its connection broke.
+func checkFigures(t *testing.T, tw *twin) {
+	t.Helper()
+	meter := tw.NewMeter()
+	defer meter.Close()
+	ctx := context.Background()
+	writer, reader := primaryID+"-1", primaryID+"-2"
+	before := meter.Read(ctx, east)
+	if len(before) != 2 || before[writer].ReplicaLag != 0 || before[reader].ReplicaLag > time.Minute {
+		t.Errorf("figures of %s: %+v", east, before)
+	}
+	for id := range 5 {
+		tw.mustExec(t, primaryID, fmt.Sprintf("insert into rows values (%d)", 1000+id))
+	}
+	// Servers count a backend's commits once a second, or when it ends.
+	until(t, 20*time.Second, func() error {
+		if after := meter.Read(ctx, east); after[writer].Commits < before[writer].Commits+5 {
+			return fmt.Errorf("commits went from %d to %d", before[writer].Commits, after[writer].Commits)
+		}
+		return nil
+	})
+	tw.mustExec(t, primaryID, "delete from rows where id >= 1000")
+	meter.Close()
+	if again := meter.Read(ctx, east); again[writer].Commits == 0 {
+		t.Errorf("figures over new connections: %+v", again)
+	}
+	if nowhere := meter.Read(ctx, "eu-west-1"); len(nowhere) != 0 {
+		t.Errorf("figures of nowhere: %+v", nowhere)
+	}
 }
 
 func checkSettings(t *testing.T, tw *twin) {
