@@ -58,9 +58,11 @@ locals {
       HOLDFAST_COOL_DOWN            = var.warden.cool_down
 
       # Capacity first, then the term, then DNS; and while DNS drains, the old site hands requests on to the new one.
-      HOLDFAST_APP_SCALABLE_TARGET_MIN  = tostring(var.sites[site].min_tasks)
+      HOLDFAST_APP_MIN_TASKS            = tostring(var.sites[site].min_tasks)
       HOLDFAST_APP_LISTENER_ARN         = local.ecs[site].listener_arn
       HOLDFAST_APP_DNS_NAME             = local.dns_name
+      HOLDFAST_CAPACITY_FOR             = var.warden.capacity_for
+      HOLDFAST_FORWARD_FOR              = var.warden.forward_for
       HOLDFAST_FORWARD_PORT             = tostring(var.warden.forward_port)
       HOLDFAST_FORWARD_TARGET_GROUP_ARN = local.ecs[site].forward_target_group_arn
       HOLDFAST_PEER_APP_URL             = local.https ? "https://${local.ecs[peer].load_balancer_dns_name}:443" : "http://${local.ecs[peer].load_balancer_dns_name}:80"

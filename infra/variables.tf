@@ -455,6 +455,8 @@ variable "warden" {
     handoff_timeout    = optional(string, "5m")
     beacon_max_age     = optional(string, "30s")
     cool_down          = optional(string, "10m")
+    capacity_for       = optional(string, "15m")
+    forward_for        = optional(string, "5m")
 
     operator_token_version = optional(number, 1)
   })
@@ -503,10 +505,10 @@ variable "warden" {
 
   validation {
     condition = alltrue([
-      for duration in [var.warden.max_lag, var.warden.database_threshold, var.warden.app_threshold, var.warden.handoff_timeout, var.warden.beacon_max_age, var.warden.cool_down] :
+      for duration in [var.warden.max_lag, var.warden.database_threshold, var.warden.app_threshold, var.warden.handoff_timeout, var.warden.beacon_max_age, var.warden.cool_down, var.warden.capacity_for, var.warden.forward_for] :
       can(regex("^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$", duration))
     ])
-    error_message = "warden.max_lag, database_threshold, app_threshold, handoff_timeout, beacon_max_age and cool_down must be durations as in \"60s\" or \"5m\"."
+    error_message = "warden.max_lag, database_threshold, app_threshold, handoff_timeout, beacon_max_age, cool_down, capacity_for and forward_for must be durations as in \"60s\" or \"5m\"."
   }
 }
 
