@@ -55,6 +55,10 @@ type Record struct {
 	CoveredUntil time.Time `json:"covered_until" dynamodbav:"covered_until"`
 	// MovedAt is the wall-clock time of the last change of holder, for people and for cool-downs only.
 	MovedAt time.Time `json:"moved_at" dynamodbav:"moved_at"`
+	// UnpinnedTerm: an operator vouches that no pin of this term or an earlier one is in force any more (P18).
+	UnpinnedTerm Number `json:"unpinned_term,omitempty" dynamodbav:"unpinned_term,omitempty"`
+	// UnpinnedBy says who, and why.
+	UnpinnedBy string `json:"unpinned_by,omitempty" dynamodbav:"unpinned_by,omitempty"`
 	// TakeoverBudget is how many hand-overs for health may still happen without an approval (P19).
 	TakeoverBudget int `json:"takeover_budget" dynamodbav:"takeover_budget"`
 }
