@@ -1,10 +1,8 @@
 package fence_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -43,43 +41,12 @@ func TestRestartVoidsTheLease(t *testing.T) {
 	mustExec(t, conn, "INSERT INTO ledger VALUES (2)")
 }
 
-// standby makes a streaming copy of the server and returns its connection string.
-func standby(t *testing.T, primary *pgserver.Server) string {
-	t.Helper()
-	in, err := pgserver.Find()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := pgservertest.Dir(t, in)
-	data := filepath.Join(dir, "data")
-	if err := in.MakeDir(data); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	source := fmt.Sprintf("host=%s port=%d user=postgres password=%s", primary.Host, primary.Port, pgservertest.Password)
-	if err := in.Run(ctx, dir, "pg_basebackup", "-D", data, "-d", source, "-c", "fast", "-X", "stream", "-R", "--no-sync"); err != nil {
-		t.Fatal(err)
-	}
-	copied, err := in.Start(pgserver.Config{
-		DataDir: data, Host: "127.0.0.1", Port: pgservertest.FreePort(t),
-		Settings: map[string]string{"fsync": "off", "shared_buffers": "16MB"}, LogFile: filepath.Join(dir, "log"),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(copied.Kill)
-	dsn := fmt.Sprintf("postgres://postgres:%s@%s:%d/postgres?sslmode=disable", pgservertest.Password, copied.Host, copied.Port)
-	pgservertest.WaitQueryable(t, dsn)
-	return dsn
-}
-
 // TestPromotedCopyHoldsNoLease: a real standby, promoted while the old server goes on under its lease.
 func TestPromotedCopyHoldsNoLease(t *testing.T) {
 	t.Parallel()
 	server, dsn := pgservertest.Start(t, nil)
 	conn := connect(t, dsn)
-	copyDSN := standby(t, server)
+	_, copyDSN := pgservertest.Standby(t, server)
 	other := connect(t, copyDSN)
 
 	// Without the schema.

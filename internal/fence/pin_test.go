@@ -145,7 +145,8 @@ func TestPinReplicates(t *testing.T) {
 	conn := connect(t, dsn)
 	install(t, conn)
 	serves(t, conn, 1, "primary")
-	other := connect(t, standby(t, server))
+	_, copied := pgservertest.Standby(t, server)
+	other := connect(t, copied)
 	p, err := fence.SetPin(testContext(t), conn, pinOf(1, "primary", time.Hour))
 	if err != nil {
 		t.Fatal(err)

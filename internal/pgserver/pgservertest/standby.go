@@ -1,0 +1,42 @@
+package pgservertest
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"holdfast/internal/pgserver"
+)
+
+// Standby makes a streaming copy of the server and returns it with a connection string for the same superuser.
+func Standby(t testing.TB, primary *pgserver.Server) (*pgserver.Server, string) {
+	t.Helper()
+	in, err := pgserver.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := Dir(t, in)
+	data := filepath.Join(dir, "data")
+	if err := in.MakeDir(data); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	source := fmt.Sprintf("host=%s port=%d user=postgres password=%s", primary.Host, primary.Port, Password)
+	if err := in.Run(ctx, dir, "pg_basebackup", "-D", data, "-d", source, "-c", "fast", "-X", "stream", "-R", "--no-sync"); err != nil {
+		t.Fatal(err)
+	}
+	copied, err := in.Start(pgserver.Config{
+		DataDir: data, Host: "127.0.0.1", Port: FreePort(t),
+		Settings: map[string]string{"fsync": "off", "shared_buffers": "16MB"}, LogFile: filepath.Join(dir, "log"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(copied.Kill)
+	dsn := fmt.Sprintf("postgres://postgres:%s@%s:%d/postgres?sslmode=disable", Password, copied.Host, copied.Port)
+	WaitQueryable(t, dsn)
+	return copied, dsn
+}
