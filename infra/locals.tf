@@ -24,8 +24,10 @@ locals {
     )
   }
 
-  # The lower half of a VPC holds its private subnets, the upper half the public ones (modules/vpc).
+  # The lower half of a VPC holds its private subnets; the upper half begins with the wardens' and ends with the public
+  # ones (modules/vpc).
   private_half = { for name in ["primary", "dr"] : name => cidrsubnet(var.sites[name].vpc_cidr, 1, 0) }
+  warden_range = { for name in ["primary", "dr"] : name => cidrsubnet(var.sites[name].vpc_cidr, 5, 16) }
 
   # A site pulls its images from its own region, or it could not start a task while the other region is gone.
   images = {

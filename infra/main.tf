@@ -30,6 +30,7 @@ module "vpc_primary" {
   cidr                = var.sites.primary.vpc_cidr
   availability_zones  = local.zones.primary
   peer_cidr           = local.private_half.dr
+  peer_warden_cidr    = local.warden_range.dr
   nat                 = var.network.nat
   client_cidrs        = var.network.client_cidrs
   interface_endpoints = var.network.interface_endpoints
@@ -51,6 +52,7 @@ module "vpc_dr" {
   cidr                = var.sites.dr.vpc_cidr
   availability_zones  = local.zones.dr
   peer_cidr           = local.private_half.primary
+  peer_warden_cidr    = local.warden_range.primary
   nat                 = var.network.nat
   client_cidrs        = var.network.client_cidrs
   interface_endpoints = var.network.interface_endpoints
@@ -148,6 +150,7 @@ module "warden_primary" {
   kms_key_arn                = module.key_primary.key_arn
   vpc_id                     = module.vpc_primary.vpc_id
   private_subnet_ids         = module.vpc_primary.private_subnet_ids
+  warden_subnet_ids          = module.vpc_primary.warden_subnet_ids
   security_group_id          = module.vpc_primary.warden_security_group_id
   cluster_arn                = module.ecs_primary.cluster_arn
   cluster_name               = module.ecs_primary.cluster_name
@@ -182,6 +185,7 @@ module "warden_dr" {
   kms_key_arn                = module.key_dr.key_arn
   vpc_id                     = module.vpc_dr.vpc_id
   private_subnet_ids         = module.vpc_dr.private_subnet_ids
+  warden_subnet_ids          = module.vpc_dr.warden_subnet_ids
   security_group_id          = module.vpc_dr.warden_security_group_id
   cluster_arn                = module.ecs_dr.cluster_arn
   cluster_name               = module.ecs_dr.cluster_name
@@ -203,38 +207,40 @@ module "monitoring_primary" {
   source    = "./modules/monitoring"
   providers = { aws = aws.primary }
 
-  site                    = "primary"
-  suffix                  = local.suffix
-  region                  = var.sites.primary.region
-  account_id              = local.account_id
-  emails                  = var.alarm_emails
-  kms_key_arn             = module.key_primary.key_arn
-  db_cluster_identifier   = module.aurora_primary.cluster_identifier
-  ecs_cluster_name        = module.ecs_primary.cluster_name
-  app_service_name        = module.ecs_primary.service_name
-  load_balancer_arn       = module.ecs_primary.load_balancer_arn
-  app_target_group_arn    = module.ecs_primary.target_group_arn
-  warden_target_group_arn = module.warden_primary.target_group_arn
-  term_table_name         = local.term_table
+  site                     = "primary"
+  suffix                   = local.suffix
+  region                   = var.sites.primary.region
+  account_id               = local.account_id
+  emails                   = var.alarm_emails
+  kms_key_arn              = module.key_primary.key_arn
+  db_cluster_identifier    = module.aurora_primary.cluster_identifier
+  ecs_cluster_name         = module.ecs_primary.cluster_name
+  app_service_name         = module.ecs_primary.service_name
+  load_balancer_arn        = module.ecs_primary.load_balancer_arn
+  app_target_group_arn     = module.ecs_primary.target_group_arn
+  warden_target_group_arn  = module.warden_primary.target_group_arn
+  forward_target_group_arn = module.ecs_primary.forward_target_group_arn
+  term_table_name          = local.term_table
 }
 
 module "monitoring_dr" {
   source    = "./modules/monitoring"
   providers = { aws = aws.dr }
 
-  site                    = "dr"
-  suffix                  = local.suffix
-  region                  = var.sites.dr.region
-  account_id              = local.account_id
-  emails                  = var.alarm_emails
-  kms_key_arn             = module.key_dr.key_arn
-  db_cluster_identifier   = module.aurora_dr.cluster_identifier
-  ecs_cluster_name        = module.ecs_dr.cluster_name
-  app_service_name        = module.ecs_dr.service_name
-  load_balancer_arn       = module.ecs_dr.load_balancer_arn
-  app_target_group_arn    = module.ecs_dr.target_group_arn
-  warden_target_group_arn = module.warden_dr.target_group_arn
-  term_table_name         = local.term_table
+  site                     = "dr"
+  suffix                   = local.suffix
+  region                   = var.sites.dr.region
+  account_id               = local.account_id
+  emails                   = var.alarm_emails
+  kms_key_arn              = module.key_dr.key_arn
+  db_cluster_identifier    = module.aurora_dr.cluster_identifier
+  ecs_cluster_name         = module.ecs_dr.cluster_name
+  app_service_name         = module.ecs_dr.service_name
+  load_balancer_arn        = module.ecs_dr.load_balancer_arn
+  app_target_group_arn     = module.ecs_dr.target_group_arn
+  warden_target_group_arn  = module.warden_dr.target_group_arn
+  forward_target_group_arn = module.ecs_dr.forward_target_group_arn
+  term_table_name          = local.term_table
 }
 
 module "account_security_primary" {

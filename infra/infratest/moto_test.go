@@ -19,6 +19,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 )
 
@@ -52,6 +53,8 @@ func TestMoto(t *testing.T) {
 		"AWS_ENDPOINT_URL=" + server.URL, "AWS_ACCESS_KEY_ID=unused", "AWS_SECRET_ACCESS_KEY=unused", "AWS_REGION=us-east-1",
 	}
 
+	w.env = append(w.env, "TF_VAR_hosted_zone_id="+delegatedZone(t, server.URL))
+
 	// An apply that stops between secret and cluster must not leave the two with different passwords.
 	s.failOnce["aurora-primary-moto"] = true
 	out, err := w.terraform(t.Context(), "apply", "-no-color", "-input=false", "-auto-approve", "-var-file=tests/moto.tfvars")
@@ -64,6 +67,7 @@ func TestMoto(t *testing.T) {
 	t.Run("password", func(t *testing.T) { checkPassword(t, w, s, server.URL, first) })
 	t.Run("output", func(t *testing.T) { checkOutputs(t, w) })
 	t.Run("second plan", func(t *testing.T) { checkSecondPlan(t, w) })
+	t.Run("rotation", func(t *testing.T) { checkRotation(t, w, s, server.URL, first) })
 	t.Run("destroy", func(t *testing.T) {
 		w.must(t, "destroy", "-no-color", "-input=false", "-auto-approve", "-var-file=tests/moto.tfvars")
 		if left := strings.TrimSpace(w.must(t, "state", "list")); left != "" {
@@ -136,6 +140,22 @@ func startMoto(t *testing.T) *url.URL {
 	}
 }
 
+// delegatedZone makes the zone that a team has before it deploys.
+func delegatedZone(t *testing.T, endpoint string) string {
+	t.Helper()
+	client := route53.New(route53.Options{
+		Region: "us-east-1", BaseEndpoint: aws.String(endpoint),
+		Credentials: credentials.NewStaticCredentialsProvider("unused", "unused", ""),
+	})
+	out, err := client.CreateHostedZone(t.Context(), &route53.CreateHostedZoneInput{
+		Name: aws.String("payments.moto.test"), CallerReference: aws.String("TestMoto"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(aws.ToString(out.HostedZone.Id), "/hostedzone/")
+}
+
 func masterPassword(t *testing.T, endpoint, region string) string {
 	t.Helper()
 	client := secretsmanager.New(secretsmanager.Options{
@@ -172,6 +192,22 @@ func checkPassword(t *testing.T, w *workspace, s *shim, endpoint, first string) 
 	}
 	if replica := masterPassword(t, endpoint, "us-west-2"); replica != now {
 		t.Error("the replica of the secret holds another password")
+	}
+}
+
+// checkRotation raises the version: a new password must reach the secret, its replica and the writer, and no one else.
+func checkRotation(t *testing.T, w *workspace, s *shim, endpoint, first string) {
+	w.must(t, "apply", "-no-color", "-input=false", "-auto-approve", "-var-file=tests/moto.tfvars", "-var=database={password_version=2}",
+		"-target=aws_secretsmanager_secret_version.db", "-target=module.aurora_primary.aws_rds_cluster.this")
+	now := masterPassword(t, endpoint, "us-east-1")
+	if now == first {
+		t.Error("the secret holds the old password")
+	}
+	if sent := s.sent("aurora-primary-moto"); !slices.Equal(sent, []string{first, now}) {
+		t.Errorf("the writer was sent %d passwords, want the first and the new one", len(sent))
+	}
+	if sent := s.sent("aurora-dr-moto"); !slices.Equal(sent, []string{""}) {
+		t.Error("the secondary was sent a password")
 	}
 }
 

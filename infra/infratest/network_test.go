@@ -20,8 +20,8 @@ func TestRangesDoNotOverlap(t *testing.T) {
 	}
 	wantDisjoint(t, vpcs)
 	subnets := s.some(t, "aws_subnet")
-	if len(subnets) != 12 {
-		t.Errorf("%d subnets, want three private and three public ones in each site", len(subnets))
+	if len(subnets) != 18 {
+		t.Errorf("%d subnets, want three private, three public and three for wardens in each site", len(subnets))
 	}
 	wantDisjoint(t, subnets)
 	for _, subnet := range subnets {
@@ -92,77 +92,125 @@ func (r resource) list(name string) []any {
 	return list
 }
 
-// Reaching a port takes an egress rule at one end and an ingress rule at the other. Within a region both may name
-// groups; across regions only ranges, so there the source's egress rule is what makes the difference.
+// A range admits whatever has an address in it. So a path is what has both a security group with the right rules and an
+// address in the right subnets; a group alone proves nothing across regions, where rules can name ranges only.
 func TestOnlyTasksAndWardensReachADatabase(t *testing.T) {
 	s := protectedState(t)
 	ingress := rules(t, s, "aws_vpc_security_group_ingress_rule")
 	egress := rules(t, s, "aws_vpc_security_group_egress_rule")
-	groups := map[string]resource{}
-	for _, g := range s.some(t, "aws_security_group") {
-		groups[g.text("id")] = g
-	}
-	vpcs := map[string]netip.Prefix{}
-	for _, v := range s.some(t, "aws_vpc") {
-		vpcs[v.text("id")] = prefix(t, v, "cidr_block")
-	}
-
+	places := attachments(t, s)
 	for _, cluster := range s.some(t, "aws_rds_cluster") {
 		port := cluster.number("port")
-		var paths []string
-		for _, target := range cluster.texts("vpc_security_group_ids") {
-			for source, g := range groups {
-				if reaches(ingress, egress, source, target, port, vpcs[g.text("vpc_id")], vpcs[groups[target].text("vpc_id")]) {
-					paths = append(paths, strings.TrimPrefix(g.Address, "module."))
+		var admitted []string
+		for _, from := range places {
+			for _, to := range places {
+				if to.owner == cluster.Address && reaches(ingress, egress, from, to, port) {
+					admitted = append(admitted, strings.TrimPrefix(from.owner, "module."))
 				}
 			}
 		}
-		slices.Sort(paths)
+		slices.Sort(admitted)
+		admitted = slices.Compact(admitted)
 		site := cluster.site()
 		peer := map[string]string{"primary": "dr", "dr": "primary"}[site]
 		want := []string{
-			"vpc_" + site + ".aws_security_group.app",
-			"vpc_" + site + ".aws_security_group.warden",
-			// The wardens of the other site read the tail that never reached them (protocol, P20 and P22).
-			"vpc_" + peer + ".aws_security_group.warden",
+			"ecs_" + site + ".aws_ecs_service.app",
+			"warden_" + site + ".aws_ecs_service.this",
+			// The wardens of the other site read the tail that never reached them (protocol, P20 and P22; ADR 0012).
+			"warden_" + peer + ".aws_ecs_service.this",
 		}
 		slices.Sort(want)
-		if !slices.Equal(paths, want) {
-			t.Errorf("port %d of %s is reached from\n%s\nwant\n%s", port, cluster.text("cluster_identifier"), strings.Join(paths, "\n"), strings.Join(want, "\n"))
+		if !slices.Equal(admitted, want) {
+			t.Errorf("port %d of %s is reached from\n%s\nwant\n%s", port, cluster.text("cluster_identifier"), strings.Join(admitted, "\n"), strings.Join(want, "\n"))
 		}
 	}
 }
 
-func reaches(ingress, egress []rule, source, target string, port int, from, to netip.Prefix) bool {
+// attachment is an address range in which something has network interfaces, with the groups that these are in.
+type attachment struct {
+	owner  string
+	groups []string
+	subnet netip.Prefix
+}
+
+// attachments lists everything in the state that has network interfaces, subnet by subnet.
+func attachments(t *testing.T, s state) []attachment {
+	t.Helper()
+	ranges := map[string]netip.Prefix{}
+	for _, subnet := range s.some(t, "aws_subnet") {
+		ranges[subnet.text("id")] = prefix(t, subnet, "cidr_block")
+	}
+	subnetGroups := map[string][]string{}
+	for _, g := range s.some(t, "aws_db_subnet_group") {
+		subnetGroups[g.Module+g.text("name")] = g.texts("subnet_ids")
+	}
+	var all []attachment
+	owners := map[string]bool{}
+	for _, r := range s.resources {
+		groups := slices.Concat(r.texts("security_groups"), r.texts("security_group_ids"), r.texts("vpc_security_group_ids"),
+			texts(r.block("network_configuration")["security_groups"]))
+		subnets := subnetsOf(r)
+		switch r.Type {
+		case "aws_rds_cluster":
+			subnets = subnetGroups[r.Module+r.text("db_subnet_group_name")]
+		case "aws_db_subnet_group", "aws_route_table_association", "aws_nat_gateway":
+			continue // these have subnets, and nothing in them that opens connections
+		}
+		if len(groups) == 0 && len(subnets) == 0 {
+			continue
+		}
+		if len(groups) == 0 || len(subnets) == 0 {
+			t.Errorf("%s has security groups %v and subnets %v: this test cannot place it", r.Address, groups, subnets)
+		}
+		for _, id := range subnets {
+			all = append(all, attachment{owner: r.Address, groups: groups, subnet: ranges[id]})
+			owners[r.Type] = true
+		}
+	}
+	for _, kind := range []string{"aws_ecs_service", "aws_rds_cluster", "aws_lb", "aws_vpc_endpoint", "aws_efs_mount_target"} {
+		if !owners[kind] {
+			t.Fatalf("no %s has a place in the network: this test looks at less than it says", kind)
+		}
+	}
+	return all
+}
+
+func reaches(ingress, egress []rule, from, to attachment, port int) bool {
 	sends := slices.ContainsFunc(egress, func(r rule) bool {
-		return r.group == source && r.allows(port) && (r.peer == target || r.cidr.IsValid() && r.cidr.Overlaps(to))
+		return slices.Contains(from.groups, r.group) && r.allows(port) &&
+			(slices.Contains(to.groups, r.peer) || r.cidr.IsValid() && r.cidr.Overlaps(to.subnet))
 	})
 	accepts := slices.ContainsFunc(ingress, func(r rule) bool {
-		return r.group == target && r.allows(port) && (r.peer == source || r.cidr.IsValid() && r.cidr.Overlaps(from))
+		return slices.Contains(to.groups, r.group) && r.allows(port) &&
+			(slices.Contains(from.groups, r.peer) || r.cidr.IsValid() && r.cidr.Overlaps(from.subnet))
 	})
 	return sends && accepts
 }
 
-// A rule for a range admits whatever has an address in it, so the range itself must be tight: the other site's private
-// half, in which nothing but tasks, wardens, databases and endpoints live.
-func TestRangesThatADatabaseAdmitsArePrivate(t *testing.T) {
+// The one range that a database admits must hold the other site's wardens and nothing else, whatever rules other things
+// there may have or get: no subnet but theirs overlaps it, and nothing but their service lives in these.
+func TestRangesThatADatabaseAdmitsHoldWardensOnly(t *testing.T) {
 	s := protectedState(t)
-	public := map[string]bool{}
-	for _, id := range publicSubnets(t, s) {
-		public[id] = true
-	}
+	admitted := 0
 	for _, r := range rules(t, s, "aws_vpc_security_group_ingress_rule") {
 		if !strings.Contains(r.address, ".database_") || !r.cidr.IsValid() {
 			continue
 		}
+		admitted++
+		peer := map[bool]string{true: "dr", false: "primary"}[strings.HasPrefix(r.address, "module.vpc_primary.")]
 		for _, subnet := range s.some(t, "aws_subnet") {
-			if public[subnet.text("id")] && r.cidr.Overlaps(prefix(t, subnet, "cidr_block")) {
-				t.Errorf("%s admits %s, a public subnet", r.address, subnet.Address)
+			if wardens := subnet.site() == peer && subnet.Name == "warden"; r.cidr.Overlaps(prefix(t, subnet, "cidr_block")) != wardens {
+				t.Errorf("%s admits %s; overlaps %s: %v, want %v", r.address, r.cidr, subnet.Address, !wardens, wardens)
 			}
 		}
-		if r.cidr.Bits() < 16 {
-			t.Errorf("%s admits %s", r.address, r.cidr)
+		for _, a := range attachments(t, s) {
+			if r.cidr.Overlaps(a.subnet) && a.owner != "module.warden_"+peer+".aws_ecs_service.this" {
+				t.Errorf("%s admits %s, where %s lives", r.address, r.cidr, a.owner)
+			}
 		}
+	}
+	if admitted != 2 {
+		t.Errorf("%d rules of databases name a range, want one in each site", admitted)
 	}
 }
 

@@ -21,6 +21,13 @@ func TestBadInputIsRefusedWithASentence(t *testing.T) {
 	if out, err := w.plan(t, good...); err != nil {
 		t.Fatalf("good input is refused: %s", out)
 	}
+	example, err := filepath.Abs(filepath.Join(infra, "terraform.tfvars.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := w.plan(t, "-var-file="+example); err != nil {
+		t.Fatalf("the example is refused: %s", out)
+	}
 	for name, c := range map[string]struct{ input, says string }{
 		"overlapping CIDRs":       {`sites={dr={vpc_cidr="10.0.128.0/17"}}`, "Give dr another vpc_cidr, as in 10.1.0.0/16"},
 		"an unknown region pair":  {`sites={dr={region="eu-west-1"}}`, "must come from one set that DynamoDB keeps strongly consistent: us-east-1, us-east-2, us-west-2"},

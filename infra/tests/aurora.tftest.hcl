@@ -151,6 +151,25 @@ run "secondary" {
   }
 }
 
+run "rotation_after_a_failover_goes_to_the_writer" {
+  command = plan
+
+  module {
+    source = "./modules/aurora"
+  }
+
+  variables {
+    site                    = "dr"
+    born_secondary          = true
+    master_password_version = 2
+  }
+
+  assert {
+    condition     = aws_rds_cluster.this.master_password_wo_version == 2
+    error_message = "A cluster that became the writer must take the new password."
+  }
+}
+
 run "serverless_and_throw_away" {
   command = plan
 

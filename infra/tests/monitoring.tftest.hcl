@@ -6,19 +6,20 @@ mock_provider "aws" {
 }
 
 variables {
-  site                    = "dr"
-  suffix                  = "t1"
-  region                  = "us-west-2"
-  account_id              = "123456789012"
-  emails                  = ["admin@example.com", "duty@example.com"]
-  kms_key_arn             = "arn:aws:kms:us-west-2:123456789012:key/00000002-0000-0000-0000-000000000000"
-  db_cluster_identifier   = "aurora-dr-t1"
-  ecs_cluster_name        = "payment-cluster-dr-t1"
-  app_service_name        = "payment-service-dr-t1"
-  load_balancer_arn       = "arn:aws:elasticloadbalancing:us-west-2:123456789012:loadbalancer/app/pay-alb-dr-t1/1111"
-  app_target_group_arn    = "arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/payapp-dr-t1/2222"
-  warden_target_group_arn = "arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/warden-dr-t1/3333"
-  term_table_name         = "holdfast-term-t1"
+  site                     = "dr"
+  suffix                   = "t1"
+  region                   = "us-west-2"
+  account_id               = "123456789012"
+  emails                   = ["admin@example.com", "duty@example.com"]
+  kms_key_arn              = "arn:aws:kms:us-west-2:123456789012:key/00000002-0000-0000-0000-000000000000"
+  db_cluster_identifier    = "aurora-dr-t1"
+  ecs_cluster_name         = "payment-cluster-dr-t1"
+  app_service_name         = "payment-service-dr-t1"
+  load_balancer_arn        = "arn:aws:elasticloadbalancing:us-west-2:123456789012:loadbalancer/app/pay-alb-dr-t1/1111"
+  app_target_group_arn     = "arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/payapp-dr-t1/2222"
+  warden_target_group_arn  = "arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/warden-dr-t1/3333"
+  forward_target_group_arn = "arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/payfwd-dr-t1/4444"
+  term_table_name          = "holdfast-term-t1"
 }
 
 run "alarms" {
@@ -52,7 +53,7 @@ run "alarms" {
 
   assert {
     condition = alltrue([
-      for key in ["ecs-healthy-hosts", "warden-healthy-hosts"] : (
+      for key in ["ecs-healthy-hosts", "warden-healthy-hosts", "forward-healthy-hosts"] : (
         aws_cloudwatch_metric_alarm.this[key].metric_name == "HealthyHostCount" &&
         aws_cloudwatch_metric_alarm.this[key].threshold == 1 &&
         aws_cloudwatch_metric_alarm.this[key].comparison_operator == "LessThanThreshold" &&

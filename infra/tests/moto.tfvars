@@ -4,5 +4,5 @@ throw_away         = true
 container_image    = "123456789012.dkr.ecr.us-east-1.amazonaws.com/payd:moto"
 warden             = { image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/holdfast:moto" }
 domain_name        = "payments.moto.test"
-tls                = { mode = "none" }
+tls                = { mode = "acm" } # the test makes the zone first
 account_security   = { guardduty = true, config = true }

@@ -18,6 +18,7 @@ variables {
   forward_port        = 9101
   db_port             = 5432
   peer_cidr           = "10.1.0.0/17"
+  peer_warden_cidr    = "10.1.128.0/21"
   interface_endpoints = ["logs", "secretsmanager"]
   flow_logs           = { enabled = true, traffic_type = "ALL", retention_days = 90 }
   kms_key_arn         = "arn:aws:kms:us-east-1:123456789012:key/00000001-0000-0000-0000-000000000000"
@@ -42,7 +43,7 @@ run "protected" {
 
   assert {
     condition     = toset([for subnet in aws_subnet.private : subnet.cidr_block]) == toset(["10.0.0.0/20", "10.0.16.0/20", "10.0.32.0/20"])
-    error_message = "The private subnets must lie in the lower half of the VPC, which the other site's database admits."
+    error_message = "The private subnets must lie in the lower half of the VPC."
   }
 
   assert {
@@ -51,7 +52,7 @@ run "protected" {
   }
 
   assert {
-    condition     = alltrue([for subnet in merge(aws_subnet.private, { for zone, subnet in aws_subnet.public : "public-${zone}" => subnet }) : !subnet.map_public_ip_on_launch])
+    condition     = alltrue([for subnet in merge(aws_subnet.private, { for zone, subnet in aws_subnet.warden : "warden-${zone}" => subnet }, { for zone, subnet in aws_subnet.public : "public-${zone}" => subnet }) : !subnet.map_public_ip_on_launch])
     error_message = "No subnet may hand out public addresses."
   }
 
@@ -99,8 +100,13 @@ run "protected" {
   }
 
   assert {
-    condition     = aws_vpc_security_group_ingress_rule.database_from_peer_warden.cidr_ipv4 == "10.1.0.0/17"
-    error_message = "Of the other site, the database admits the private half only."
+    condition     = aws_vpc_security_group_ingress_rule.database_from_peer_warden.cidr_ipv4 == "10.1.128.0/21"
+    error_message = "Of the other site, the database admits the range of the wardens only."
+  }
+
+  assert {
+    condition     = toset([for subnet in aws_subnet.warden : subnet.cidr_block]) == toset(["10.0.128.0/24", "10.0.129.0/24", "10.0.130.0/24"])
+    error_message = "The wardens need subnets of their own, inside the range that the other site's database admits."
   }
 }
 

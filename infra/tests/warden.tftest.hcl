@@ -20,6 +20,7 @@ variables {
   kms_key_arn                = "arn:aws:kms:us-east-1:123456789012:key/00000001-0000-0000-0000-000000000000"
   vpc_id                     = "vpc-1"
   private_subnet_ids         = ["subnet-1", "subnet-2", "subnet-3"]
+  warden_subnet_ids          = ["subnet-7", "subnet-8", "subnet-9"]
   security_group_id          = "sg-warden"
   cluster_arn                = "arn:aws:ecs:us-east-1:123456789012:cluster/payment-cluster-primary-t1"
   cluster_name               = "payment-cluster-primary-t1"
@@ -43,8 +44,8 @@ run "warden" {
   }
 
   assert {
-    condition     = aws_ecs_service.this.desired_count == 2 && toset(aws_ecs_service.this.network_configuration[0].subnets) == toset(var.private_subnet_ids)
-    error_message = "Two wardens must run, spread over the zones' private subnets."
+    condition     = aws_ecs_service.this.desired_count == 2 && toset(aws_ecs_service.this.network_configuration[0].subnets) == toset(var.warden_subnet_ids)
+    error_message = "Two wardens must run, spread over the zones' warden subnets."
   }
 
   assert {

@@ -7,6 +7,8 @@ locals {
   target_groups = {
     ecs    = { arn = element(split(":", var.app_target_group_arn), 5), what = "healthy payment tasks" }
     warden = { arn = element(split(":", var.warden_target_group_arn), 5), what = "healthy wardens" }
+    # Idle until a switchover, and then needed at once.
+    forward = { arn = element(split(":", var.forward_target_group_arn), 5), what = "wardens that can forward" }
   }
 
   topic_name = "payment-alarms-${var.site}-${var.suffix}"

@@ -58,6 +58,11 @@ variable "warden_target_group_arn" {
   type        = string
 }
 
+variable "forward_target_group_arn" {
+  description = "Target group through which the wardens forward while DNS drains."
+  type        = string
+}
+
 variable "term_table_name" {
   description = "Name of the term table."
   type        = string

@@ -1,4 +1,5 @@
-# One site's network: public subnets for the balancer and the NAT gateways, private ones for everything else.
+# One site's network: public subnets for the balancer and the NAT gateways, small ones for the wardens alone, private ones
+# for everything else.
 
 locals {
   zones     = { for i, zone in var.availability_zones : zone => i }
@@ -35,6 +36,19 @@ resource "aws_subnet" "private" {
   map_public_ip_on_launch = false
 
   tags = { Name = "${var.name}-private-${each.key}", Tier = "private" }
+}
+
+# The other site's database admits these and no others of this VPC: across regions a security group can name a range only,
+# so the wardens get a range in which nothing else lives (variable peer_warden_cidr).
+resource "aws_subnet" "warden" {
+  for_each = local.zones
+
+  vpc_id                  = aws_vpc.this.id
+  cidr_block              = cidrsubnet(var.cidr, 8, 128 + each.value)
+  availability_zone       = each.key
+  map_public_ip_on_launch = false
+
+  tags = { Name = "${var.name}-warden-${each.key}", Tier = "warden" }
 }
 
 resource "aws_subnet" "public" {
@@ -107,5 +121,12 @@ resource "aws_route_table_association" "private" {
   for_each = local.zones
 
   subnet_id      = aws_subnet.private[each.key].id
+  route_table_id = aws_route_table.private[each.key].id
+}
+
+resource "aws_route_table_association" "warden" {
+  for_each = local.zones
+
+  subnet_id      = aws_subnet.warden[each.key].id
   route_table_id = aws_route_table.private[each.key].id
 }

@@ -13,6 +13,11 @@ output "private_subnet_ids" {
   value       = [for zone in var.availability_zones : aws_subnet.private[zone].id]
 }
 
+output "warden_subnet_ids" {
+  description = "Ids of the wardens' subnets, in the order of the zones."
+  value       = [for zone in var.availability_zones : aws_subnet.warden[zone].id]
+}
+
 output "public_subnet_ids" {
   description = "Ids of the public subnets, in the order of the zones."
   value       = [for zone in var.availability_zones : aws_subnet.public[zone].id]

@@ -189,12 +189,12 @@ resource "aws_vpc_security_group_ingress_rule" "database_from_warden" {
   to_port                      = var.db_port
 }
 
-# Security groups cannot be named across regions, so this rule names the other site's private range. It opens the
-# port to the wardens there and to nobody else, because only their group has an egress rule that leads here.
+# Security groups cannot be named across regions, so this rule names the range of the other site's warden subnets, in which
+# nothing but wardens lives.
 resource "aws_vpc_security_group_ingress_rule" "database_from_peer_warden" {
   security_group_id = aws_security_group.database.id
   description       = "Wardens of the other site, reading the tail"
-  cidr_ipv4         = var.peer_cidr
+  cidr_ipv4         = var.peer_warden_cidr
   ip_protocol       = "tcp"
   from_port         = var.db_port
   to_port           = var.db_port

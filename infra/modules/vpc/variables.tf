@@ -64,7 +64,12 @@ variable "db_port" {
 }
 
 variable "peer_cidr" {
-  description = "Range of the other site's private subnets; its wardens compare the lost tail with this site's database."
+  description = "Range of the other site's private subnets, where its database is: this site's wardens compare the lost tail with it."
+  type        = string
+}
+
+variable "peer_warden_cidr" {
+  description = "Range of the other site's warden subnets: the only one that this site's database admits from there."
   type        = string
 }
 

@@ -141,7 +141,7 @@ resource "aws_ecs_service" "this" {
   }
 
   network_configuration {
-    subnets          = var.private_subnet_ids
+    subnets          = var.warden_subnet_ids
     security_groups  = [var.security_group_id]
     assign_public_ip = false
   }

@@ -61,7 +61,12 @@ variable "vpc_id" {
 }
 
 variable "private_subnet_ids" {
-  description = "Subnets of the wardens, one per zone."
+  description = "Private subnets for the mount targets of exported tails, one per zone."
+  type        = list(string)
+}
+
+variable "warden_subnet_ids" {
+  description = "Subnets of the wardens, one per zone, in which nothing else lives."
   type        = list(string)
 }
 
