@@ -31,9 +31,8 @@ type GlobalCluster struct {
 	Identifier string
 	Status     string
 	Members    []GlobalMember
-	// Moving says that a switchover or failover is under way, towards MovingTo (a cluster's ARN).
-	Moving   bool
-	MovingTo string
+	// Moving says that a switchover or failover is under way.
+	Moving bool
 }
 
 // GlobalMember is one cluster of a global database.
@@ -80,7 +79,7 @@ func globalCluster(g types.GlobalCluster) GlobalCluster {
 	if f := g.FailoverState; f != nil {
 		switch f.Status {
 		case types.FailoverStatusPending, types.FailoverStatusFailingOver, types.FailoverStatusCancelling, "switching-over":
-			c.Moving, c.MovingTo = true, sdk.ToString(f.ToDbClusterArn)
+			c.Moving = true
 		}
 	}
 	switch c.Status {

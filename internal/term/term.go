@@ -91,6 +91,9 @@ type Beacon struct {
 	ReplayedPosition string `json:"replayed_position,omitempty" dynamodbav:"replayed_position,omitempty"`
 	// ObservedWriter is the site whose cluster the site's control plane calls the global writer, empty if unknown.
 	ObservedWriter string `json:"observed_writer,omitempty" dynamodbav:"observed_writer,omitempty"`
+	// Mode and MaxLagMS (milliseconds) are the site's policy, for commands that foresee what it would do.
+	Mode     string `json:"mode,omitempty" dynamodbav:"mode,omitempty"`
+	MaxLagMS int64  `json:"max_lag_ms,omitempty" dynamodbav:"max_lag_ms,omitempty"`
 	// RunningTasks and HealthyTargets are the site's application capacity.
 	RunningTasks   int       `json:"running_tasks" dynamodbav:"running_tasks"`
 	HealthyTargets int       `json:"healthy_targets" dynamodbav:"healthy_targets"`

@@ -46,8 +46,8 @@ func (w *Warden) beacon(sequence int64) term.Beacon {
 		Ready: ready, NotReadyBecause: because,
 		LineageTerm: o.Database.HighestTerm(), DrainedTerm: o.Database.DrainedTerm,
 		CoveredUntil: o.Database.ValidUntil, ReplayedPosition: o.Database.Position,
-		RunningTasks: o.App.RunningTasks, HealthyTargets: o.App.HealthyTargets,
-		Approval: o.OwnBeacon.Approval, At: o.WallClock,
+		ObservedWriter: o.Cluster.Writer, RunningTasks: o.App.RunningTasks, HealthyTargets: o.App.HealthyTargets,
+		Mode: string(o.Settings.Mode), MaxLagMS: o.Settings.MaxLag.Milliseconds(), Approval: o.OwnBeacon.Approval, At: o.WallClock,
 	}
 	if ready {
 		b.NotReadyBecause = ""
