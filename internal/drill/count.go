@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"holdfast/internal/drill/acquirer"
 	"holdfast/internal/drill/merchant"
@@ -22,10 +23,11 @@ type splitBrainCount struct {
 	count splitbrain.Count
 }
 
-func (s *splitBrainCount) set(c splitbrain.Count) {
+// add adds the count of one attack to those before it.
+func (s *splitBrainCount) add(c splitbrain.Count) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.count = c
+	s.count = s.count.Plus(c)
 }
 
 func (s *splitBrainCount) get() splitbrain.Count {
@@ -135,6 +137,9 @@ func (d *drill) count(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if r, err := d.twin.Record(ctx); err == nil {
+		d.after = r
+	}
 	defer b.close()
 	d.event("drill", site, "counting in the surviving ledger")
 	outcomes := byOutcome(d.fleet.Record())
@@ -144,6 +149,7 @@ func (d *drill) count(ctx context.Context) error {
 		return fmt.Errorf("look the acknowledged payments up: %w", err)
 	}
 	d.countAcknowledged(acknowledged, kept, tail)
+	d.countUnacknowledged(acknowledged)
 	if err := d.countCharges(ctx, b, tail); err != nil {
 		return fmt.Errorf("look the acquirer's charges up: %w", err)
 	}
@@ -164,6 +170,20 @@ func (d *drill) count(ctx context.Context) error {
 		return fmt.Errorf("add the ledger up: %w", err)
 	}
 	return nil
+}
+
+// countUnacknowledged counts the payments of the exported tail that nobody was told of: they were under way when their
+// site was lost or frozen, and landed there alone.
+func (d *drill) countUnacknowledged(acknowledged []merchant.Payment) {
+	told := map[string]bool{}
+	for _, p := range acknowledged {
+		told[p.PaymentID] = true
+	}
+	for id := range d.tailPayments {
+		if !told[id] {
+			d.verdict.Tail.Unacknowledged++
+		}
+	}
 }
 
 // countCharges counts the charges that moved money which nobody has in the books, neither the surviving ledger nor the
@@ -190,10 +210,10 @@ func (d *drill) countCharges(ctx context.Context, b books, tail map[string]bool)
 
 // countAcknowledged sorts the acknowledged payments into kept and lost, and measures the recovery point.
 func (d *drill) countAcknowledged(acknowledged []merchant.Payment, kept, tail map[string]bool) {
-	killed := d.killEnded.Sub(d.began)
 	rpo := 0.0
+	var lost []merchant.Payment
 	for _, p := range acknowledged {
-		if before := (d.killBegan.Sub(d.began) - p.Ended).Seconds(); d.verdict.FaultAtSeconds != nil {
+		if before := (d.firstFault.Sub(d.began) - p.Ended).Seconds(); d.verdict.FaultAtSeconds != nil {
 			d.verdict.LoadBeforeFaultSeconds = round(max(d.verdict.LoadBeforeFaultSeconds, before))
 		}
 		if kept[p.PaymentID] {
@@ -201,6 +221,7 @@ func (d *drill) countAcknowledged(acknowledged []merchant.Payment, kept, tail ma
 			continue
 		}
 		d.verdict.Payments.Lost++
+		lost = append(lost, p)
 		d.verdict.Lost = append(d.verdict.Lost, verdict.LostPayment{
 			PaymentID: p.PaymentID, AcknowledgedAtSeconds: round(p.Ended.Seconds()), Amount: p.Amount, Currency: p.Currency,
 			InTail: tail[p.PaymentID],
@@ -208,12 +229,49 @@ func (d *drill) countAcknowledged(acknowledged []merchant.Payment, kept, tail ma
 		if !d.lostBefore[p.PaymentID] && d.verdict.SwitchBack.DowntimeSeconds != nil {
 			d.verdict.SwitchBack.Lost++
 		}
-		rpo = max(rpo, (killed - p.Ended).Seconds())
+		rpo = max(rpo, d.ageAtFault(p.Ended).Seconds())
 	}
+	d.judgeDeadlines(lost)
 	if d.verdict.FaultAtSeconds != nil {
 		rpo = round(rpo)
 		d.verdict.RPOSeconds = &rpo
 	}
+}
+
+// ageAtFault is how long before the end of the next fault something was acknowledged; 0 if no fault came after it.
+func (d *drill) ageAtFault(acknowledged time.Duration) time.Duration {
+	for _, end := range d.faultEnds {
+		if end >= acknowledged {
+			return end - acknowledged
+		}
+	}
+	return 0
+}
+
+// measureStandstill is the longest time without an acknowledged payment between the first fault and the end of the load.
+func (d *drill) measureStandstill() {
+	if d.firstFault.IsZero() {
+		return
+	}
+	standstill := round(d.largestGap(d.firstFault, d.loadEnded).Seconds())
+	d.verdict.StandstillSeconds = &standstill
+}
+
+// happened words what became of the term and of the payments.
+func (d *drill) happened() string {
+	if d.first == "" {
+		return "the twin did not come up"
+	}
+	end := "nobody could read the term record at the end"
+	if d.after.Term > 0 {
+		end = fmt.Sprintf("term %d of %s at the end", d.after.Term, d.after.Holder)
+	}
+	p := d.verdict.Payments
+	standstill := ""
+	if d.verdict.StandstillSeconds != nil {
+		standstill = fmt.Sprintf(", standstill %.1f s", *d.verdict.StandstillSeconds)
+	}
+	return fmt.Sprintf("%s%s, %d of %d acknowledged payments kept", end, standstill, p.Kept, p.Acknowledged)
 }
 
 // survivor opens the active site's database, or, when nobody says which that is, the first that answers.
@@ -254,6 +312,7 @@ func (d *drill) collectTail() (map[string]bool, error) {
 				if l.Kind == reconcile.Missing {
 					d.verdict.Tail.Payments++
 					found[row.ID], found[row.Reference] = true, true
+					d.tailPayments[row.ID] = true
 				}
 				return nil
 			})

@@ -20,6 +20,8 @@ type databases interface {
 	streaming(ctx context.Context, active, standby string) (bool, string, error)
 	// attack starts to write to a database that must not take writes.
 	attack(ctx context.Context, dsn string) attack
+	// hold opens transactions on a database that takes writes, and leaves them open after their writes.
+	hold(ctx context.Context, dsn string) (held, error)
 }
 
 type attack interface {
@@ -44,6 +46,13 @@ type postgresDatabases struct{}
 
 func (postgresDatabases) attack(ctx context.Context, dsn string) attack {
 	return splitbrain.Start(ctx, dsn)
+}
+
+// heldTransactions is how many transactions are frozen with a database.
+const heldTransactions = 8
+
+func (postgresDatabases) hold(ctx context.Context, dsn string) (held, error) {
+	return splitbrain.Hold(ctx, dsn, heldTransactions)
 }
 
 // streaming asks the standby's own WAL receiver, and compares positions: a receiver that has connected and replays

@@ -12,6 +12,7 @@ import (
 	"holdfast/internal/drill/acquirer"
 	"holdfast/internal/drill/merchant"
 	"holdfast/internal/drill/verdict"
+	"holdfast/internal/term"
 )
 
 // How the drill's acquirer behaves.
@@ -33,6 +34,7 @@ type Result struct {
 // goroutines touch too.
 type drill struct {
 	o        Options
+	scenario scenario
 	began    time.Time
 	verdict  *verdict.Verdict
 	timeline *timeline
@@ -42,17 +44,33 @@ type drill struct {
 	// first is the site that is active on day one, second the other one.
 	first, second string
 
-	killBegan, killEnded time.Time
-	attack               attack
-	attackCount          splitBrainCount
-	// home are the addresses at which the first site acknowledged payments before the fault.
-	home map[string]bool
+	// before is the term record before the newest fault, after the one at the end; zero if it could not be read.
+	before, after term.Record
+	// firstFault is when the first fault began; killBegan and killEnded are about the newest one, faultEnds about all.
+	firstFault, killBegan, killEnded time.Time
+	faultEnds                        []time.Duration
+	// loadEnded is when no new payment arrived any more.
+	loadEnded time.Time
+	// asked is when an operator acted, if that is part of the drill.
+	asked       time.Time
+	attack      attack
+	held        held
+	attackCount splitBrainCount
+	// windows are when sites had to be silent; deadline is the one that has not ended.
+	windows  []window
+	deadline *window
+	// struck are the steps at which the drill's ambushes struck.
+	struck    []string
+	endAmbush func() []string
 	// lostBefore are the payments that the ledger lacked before the switch back.
 	lostBefore map[string]bool
+	// tailPayments are the ids of the payments in the exported tail.
+	tailPayments map[string]bool
 
-	mu    sync.Mutex
-	phase Phase
-	fleet *merchant.Fleet
+	mu       sync.Mutex
+	phase    Phase
+	fleet    *merchant.Fleet
+	ambushes []*ambush
 
 	lines       chan Line
 	linesMu     sync.RWMutex
@@ -79,8 +97,10 @@ func Run(ctx context.Context, options Options) (Result, error) {
 			Seed: o.Seed, Latency: acquirerLatency, Jitter: acquirerJitter, LostAnswers: acquirerLostAnswers,
 			Declines: map[string]float64{merchant.DecliningMethod: acquirerDeclines},
 		}),
-		home: map[string]bool{}, lostBefore: map[string]bool{},
+		lostBefore: map[string]bool{}, tailPayments: map[string]bool{},
 	}
+	d.scenario, _ = scenarioOf(o.Fault)
+	d.verdict.Expectation, d.verdict.Demands = d.scenario.expectation, d.scenario.demands
 	d.verdict.Objectives = verdict.Objectives{RTOSeconds: objectiveRTO.Seconds() / o.Speed, RPOSeconds: objectiveRPO.Seconds() / o.Speed}
 	d.verdict.Environment = verdict.Environment{CPUs: runtime.NumCPU(), PostgreSQL: o.PostgreSQL, StartedAt: began.UTC()}
 	d.verdict.ResultsFolder = o.Out
@@ -116,6 +136,7 @@ func (d *drill) run(ctx context.Context) (Result, error) {
 	} else if err := d.down(ctx); err != nil {
 		d.fail(ctx, err)
 	}
+	d.verdict.Happened = d.happened()
 	d.verdict.Judge()
 	if err := d.writeResults(); err != nil {
 		d.verdict.Verdict = verdict.Fail
@@ -145,23 +166,16 @@ func (d *drill) fail(ctx context.Context, failure error) {
 	d.event("drill", "", "failed: "+failure.Error())
 }
 
-// rehearse goes through the phases up to the switch back; the first error ends it.
+// rehearse goes through the phases up to the end of the scenario; the first error ends it.
 func (d *drill) rehearse(ctx context.Context) error {
-	for _, step := range []struct {
-		phase Phase
-		limit time.Duration
-		body  func(context.Context) error
-	}{
-		{Boot, d.o.Limits.Boot, d.boot},
-		{WarmUp, d.o.Limits.WarmUp, func(phase context.Context) error { return d.warmUp(ctx, phase) }},
-		{Fault, d.o.Limits.Fault, d.fault},
-		{Takeover, d.o.Limits.Takeover, d.takeover},
-		{RunOn, d.o.Limits.RunOn, d.runOn},
-		{Return, d.o.Limits.Return, func(phase context.Context) error { return d.returnRegion(ctx, phase) }},
-		{Rejoin, d.o.Limits.Rejoin, d.rejoin},
-		{SwitchBack, d.o.Limits.SwitchBack, d.switchBack},
-	} {
-		if err := d.enter(ctx, step.phase, step.limit, step.body); err != nil {
+	if err := d.enter(ctx, Boot, d.o.Limits.Boot, d.boot); err != nil {
+		return err
+	}
+	if err := d.enter(ctx, WarmUp, d.o.Limits.WarmUp, func(phase context.Context) error { return d.warmUp(ctx, phase) }); err != nil {
+		return err
+	}
+	for _, s := range d.scenario.steps(d, ctx) {
+		if err := d.enter(ctx, s.phase, s.limit, s.body); err != nil {
 			return err
 		}
 	}
@@ -173,13 +187,15 @@ const drainAfterFailure = 10 * time.Second
 
 // settle ends the load and the attack and counts, whatever happened before, as far as there is something to count.
 func (d *drill) settle(ctx context.Context, failed bool) {
-	if d.attack != nil {
-		d.attackCount.set(d.attack.Stop())
-	}
+	d.endHeld()
+	d.endAttack()
 	d.copyAttack()
+	d.judgeAmbush()
 	if d.twin == nil || d.fleet == nil {
 		return
 	}
+	d.loadEnded = time.Now()
+	d.measureStandstill()
 	limit := d.o.Limits.Drain
 	if failed {
 		limit = min(limit, drainAfterFailure)
@@ -219,6 +235,7 @@ func (d *drill) event(kind, site, text string) {
 // observe records an event of the twin or of the drill, and shows it.
 func (d *drill) observe(e Event) {
 	d.timeline.add(e)
+	d.spring(e)
 	d.show(Line{At: e.At.Sub(d.began), Phase: d.currentPhase(), Kind: e.Kind, Site: e.Site, Text: e.Text})
 }
 

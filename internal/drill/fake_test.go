@@ -24,7 +24,9 @@ import (
 	"holdfast/internal/drill/splitbrain"
 	"holdfast/internal/drill/verdict"
 	"holdfast/internal/reconcile"
+	"holdfast/internal/term"
 	"holdfast/internal/topology"
+	"holdfast/internal/twin"
 )
 
 // fakeTwin is two sites with real sockets and real DNS, and maps for databases.
@@ -45,10 +47,19 @@ type fakeTwin struct {
 	noAttempts     bool
 	rejectSwitch   int
 	loseOnSwitch   bool
+	movesAnyway    bool // faults that must not move the active site do
+	keepsWriting   bool // faults that must stop the writing do not
+	injectFails    bool
+	silentWardens  bool
+	heldGetsIn     int // transactions from before a freeze that commit after it
 
 	mu       sync.Mutex
 	address  string
 	active   string
+	holder   string
+	term     term.Number
+	refusing bool
+	injected []string
 	servers  map[string]*http.Server
 	ledgers  map[string]map[string]time.Time // by site: payment id to commit time
 	attempts int
@@ -62,7 +73,7 @@ var hosts = map[string]string{"primary": "127.0.0.2", "dr": "127.0.0.3"}
 func newFakeTwin(t *testing.T) *fakeTwin {
 	t.Helper()
 	f := &fakeTwin{
-		t: t, tailDir: t.TempDir(), active: "primary", address: hosts["primary"], servers: map[string]*http.Server{},
+		t: t, tailDir: t.TempDir(), active: "primary", holder: "primary", term: 1, address: hosts["primary"], servers: map[string]*http.Server{},
 		ledgers: map[string]map[string]time.Time{"primary": {}, "dr": {}},
 	}
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -115,6 +126,9 @@ func (f *fakeTwin) pay(site string, w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.attempts++
 	n, active := f.attempts, f.active
+	if f.refusing {
+		active = ""
+	}
 	f.mu.Unlock()
 	if site != active {
 		http.Error(w, `{"title":"standby","status":503}`, http.StatusServiceUnavailable)
@@ -147,7 +161,7 @@ func (f *fakeTwin) pay(site string, w http.ResponseWriter, r *http.Request) {
 func (f *fakeTwin) commit(site, id string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.active != site {
+	if f.active != site || f.refusing {
 		return false
 	}
 	f.ledgers[site][id] = time.Now()
@@ -187,33 +201,85 @@ func (f *fakeTwin) AppPort() int                   { return f.port }
 func (f *fakeTwin) Speed() float64                 { return 10 }
 func (f *fakeTwin) DatabaseDSN(site string) string { return site }
 
-func (f *fakeTwin) LoseRegion(_ context.Context, site string) error {
+func (f *fakeTwin) SiteAddress(site string) string { return hosts[site] }
+
+// Inject plays the faults that need more than being there: what a site can't do while it lasts, and who takes over.
+func (f *fakeTwin) Inject(_ context.Context, fault twin.Fault) (twin.Fault, error) {
+	if f.injectFails {
+		return fault, errors.New("there is no such thing to break")
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_ = f.servers[site].Close()
-	f.active = ""
-	now := time.Now()
-	for id, at := range f.ledgers["primary"] {
-		if now.Sub(at) >= f.lag {
-			f.ledgers["dr"][id] = at
-		}
+	f.injected = append(f.injected, fault.String())
+	moves := f.movesAnyway
+	switch fault.Name {
+	case twin.RegionLoss:
+		_ = f.servers[fault.Site].Close()
+		f.loseTailOf(fault.Site)
+		moves = !f.neverTakesOver
+		f.active = ""
+	case twin.RegionFreeze, twin.IsolatedActive:
+		f.loseTailOf(fault.Site)
+		moves = !f.neverTakesOver
+		f.active = ""
+	case twin.ApplicationDown:
+		f.replicate(fault.Site)
+		moves, f.active = true, ""
+	case twin.ApplicationFailing, twin.StoreLoss:
+		f.refusing = !f.keepsWriting
 	}
-	if !f.neverTakesOver {
+	if moves {
+		to := map[string]string{"primary": "dr", "dr": "primary"}[f.holder]
 		time.AfterFunc(100*time.Millisecond, func() {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.active, f.address = "dr", hosts["dr"]
+			f.serve(to)
 		})
 	}
-	return nil
+	return fault, nil
 }
 
-func (f *fakeTwin) ReturnRegion(_ context.Context, site string) error {
-	f.listen(site)
+// serve makes a site the active one. The caller holds the lock.
+func (f *fakeTwin) serve(site string) {
+	f.active, f.holder, f.address = site, site, hosts[site]
+	f.term++
+}
+
+// replicate gives the other site everything; loseTailOf all but the lag. The caller holds the lock.
+func (f *fakeTwin) replicate(site string) {
+	for other := range f.ledgers {
+		if other != site {
+			f.ledgers[other] = maps.Clone(f.ledgers[site])
+		}
+	}
+}
+
+func (f *fakeTwin) loseTailOf(site string) {
+	now := time.Now()
+	for other := range f.ledgers {
+		if other == site {
+			continue
+		}
+		for id, at := range f.ledgers[site] {
+			if now.Sub(at) >= f.lag {
+				f.ledgers[other][id] = at
+			}
+		}
+	}
+}
+
+func (f *fakeTwin) ClearFault(_ context.Context, name, _ string) ([]twin.Fault, error) {
+	f.mu.Lock()
+	f.refusing = false
+	f.mu.Unlock()
+	if name != twin.RegionLoss {
+		return nil, nil
+	}
+	f.listen("primary")
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.loseTail {
-		return nil
+		return nil, nil
 	}
 	var lost []string
 	for id := range f.ledgers["primary"] {
@@ -223,7 +289,19 @@ func (f *fakeTwin) ReturnRegion(_ context.Context, site string) error {
 	}
 	folder := filepath.Join(f.tailDir, "tail-primary-term-1")
 	f.tails = []string{folder}
-	return writeTail(folder, lost)
+	return nil, writeTail(folder, lost)
+}
+
+func (f *fakeTwin) Serves(_ context.Context, site string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.active == site
+}
+
+func (f *fakeTwin) Record(context.Context) (term.Record, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return term.Record{Term: f.term, Holder: f.holder, LeaseMS: 60, MarginMS: 10, ServedTerm: f.term}, nil
 }
 
 // writeTail writes an export as reconcile does.
@@ -248,7 +326,8 @@ func (f *fakeTwin) RequestSwitchover(_ context.Context, site string) error {
 		f.rejectSwitch--
 		return errors.New("the target is not ready")
 	}
-	f.ledgers[site] = maps.Clone(f.ledgers["dr"])
+	from := f.holder
+	f.replicate(from)
 	if f.loseOnSwitch {
 		for id, at := range f.ledgers[site] {
 			if time.Since(at) < 150*time.Millisecond {
@@ -256,14 +335,28 @@ func (f *fakeTwin) RequestSwitchover(_ context.Context, site string) error {
 			}
 		}
 	}
-	f.active, f.address = site, hosts[site]
+	for _, step := range []string{"seal", "drain", "move-writer", "grant"} {
+		f.tell(from, step)
+	}
+	for _, step := range []string{"acquire", "record-term", "serve"} {
+		f.tell(site, step)
+	}
+	f.serve(site)
 	return nil
+}
+
+// tell is a line of a warden's journal. The caller holds the lock.
+func (f *fakeTwin) tell(site, step string) {
+	if f.progress != nil && !f.silentWardens {
+		receive := f.progress
+		go receive(Event{At: time.Now(), Site: site, Kind: "warden", Text: site + "/1: " + step + ": because"})
+	}
 }
 
 func (f *fakeTwin) Active(context.Context) (string, bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.active, f.active != "", nil
+	return f.holder, f.active != "", nil
 }
 
 func (f *fakeTwin) SetProgress(receive func(Event)) {
@@ -306,6 +399,16 @@ func (f *fakeTwin) streaming(context.Context, string, string) (bool, string, err
 }
 
 func (f *fakeTwin) attack(context.Context, string) attack { return fakeAttack{f} }
+
+func (f *fakeTwin) hold(context.Context, string) (held, error) { return fakeHeld{f}, nil }
+
+type fakeHeld struct{ f *fakeTwin }
+
+func (h fakeHeld) Commit() {}
+
+func (h fakeHeld) Stop() splitbrain.Count {
+	return splitbrain.Count{Attempts: 8, Accepted: h.f.heldGetsIn, RefusedBy: map[string]int{"HF001": 8 - h.f.heldGetsIn}, Ways: map[string]int{"held": 8}}
+}
 
 type fakeAttack struct{ f *fakeTwin }
 

@@ -30,17 +30,6 @@ func IsEnvironment(err error) bool {
 	return false
 }
 
-// The faults.
-const (
-	// RegionLoss kills everything in the active site's region at once.
-	RegionLoss = "region-loss"
-)
-
-// Faults lists the faults with what they do, in the order in which they are shown.
-func Faults() [][2]string {
-	return [][2]string{{RegionLoss, "everything in the active site's region is killed at once, and comes back later"}}
-}
-
 // The recovery objectives at speed 1.
 const (
 	objectiveRTO = 15 * time.Minute
@@ -64,6 +53,8 @@ type Options struct {
 	Rate      float64
 	// Out is the results folder; empty means drill-results/<UTC time>-<fault>-seed<seed>.
 	Out string
+	// Cycles is how often the drill freeze-thaw freezes; zero means 20.
+	Cycles int
 	// Keep leaves the twin up after the verdict, until ctx ends.
 	Keep bool
 	// PostgreSQL is the server's version, for the verdict.
@@ -91,7 +82,7 @@ type Line struct {
 
 // Limits bound the phases, in real time.
 type Limits struct {
-	Boot, WarmUp, Fault, Takeover, RunOn, Return, Rejoin, SwitchBack, Drain, Count, Down time.Duration
+	Boot, WarmUp, Fault, Takeover, RunOn, Return, Rejoin, SwitchBack, Hold, Drain, Count, Down time.Duration
 }
 
 // Pace is how long the drill lets things run, in real time.
@@ -109,7 +100,7 @@ func (o Options) withDefaults(began time.Time) (Options, error) {
 	if o.Fault == "" {
 		o.Fault = RegionLoss
 	}
-	if o.Fault != RegionLoss {
+	if _, known := scenarioOf(o.Fault); !known {
 		return o, fmt.Errorf("drill: the fault %q is not known", o.Fault)
 	}
 	if o.Speed == 0 {
@@ -148,6 +139,7 @@ func (l Limits) withDefaults(speed float64) Limits {
 		{&l.Return, 30*time.Second + scaled(3*time.Minute)},
 		{&l.Rejoin, 90*time.Second + scaled(10*time.Minute)},
 		{&l.SwitchBack, 60*time.Second + scaled(15*time.Minute)},
+		{&l.Hold, 30*time.Second + scaled(5*time.Minute)},
 		{&l.Drain, 60*time.Second + scaled(10*time.Minute)},
 		{&l.Count, 60 * time.Second},
 		{&l.Down, 30 * time.Second},

@@ -12,7 +12,7 @@ import (
 // Phase is one part of a drill.
 type Phase string
 
-// The phases, in order.
+// The phases. Which of them a drill has, and in which order, is a matter of its scenario.
 const (
 	Boot       Phase = "boot"
 	WarmUp     Phase = "warm-up"
@@ -22,6 +22,12 @@ const (
 	Return     Phase = "return"
 	Rejoin     Phase = "rejoin"
 	SwitchBack Phase = "switch-back"
+	// Hold lets a fault stand, Clear ends it, Resume waits for payments to go on, Settled looks whether all is as expected.
+	Hold       Phase = "hold"
+	Clear      Phase = "clear"
+	Resume     Phase = "resume"
+	Settled    Phase = "settled"
+	SwitchOver Phase = "switch-over"
 	Drain      Phase = "drain"
 	Count      Phase = "count"
 	Down       Phase = "down"

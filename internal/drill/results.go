@@ -45,7 +45,7 @@ func (d *drill) writeResults() error {
 	if encodeErr != nil {
 		return fmt.Errorf("encode the verdict: %w", encodeErr)
 	}
-	return os.WriteFile(filepath.Join(d.o.Out, "verdict.json"), append(encoded, '\n'), 0o644)
+	return os.WriteFile(filepath.Join(d.o.Out, verdictName), append(encoded, '\n'), 0o644)
 }
 
 func writeLines[T any](path string, values []T) error {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"time"
 
+	"holdfast/internal/term"
 	"holdfast/internal/topology"
+	"holdfast/internal/twin"
 )
 
 // Twin is what a drill needs of the two regions on one machine.
@@ -20,14 +22,20 @@ type Twin interface {
 	Speed() float64
 	// DatabaseDSN connects to the site's first database instance directly, bypassing every endpoint and relay.
 	DatabaseDSN(site string) string
-	// LoseRegion takes everything in the site's region away and returns once nothing of it answers any more.
-	LoseRegion(ctx context.Context, site string) error
-	// ReturnRegion powers the region up again; its parts come back by themselves.
-	ReturnRegion(ctx context.Context, site string) error
+	// SiteAddress is the address of the site's balancer, at which clients reach it.
+	SiteAddress(site string) string
+	// Inject makes a fault happen and returns it with its defaults filled in, once it has happened.
+	Inject(ctx context.Context, fault twin.Fault) (twin.Fault, error)
+	// ClearFault ends the lasting faults of a name, on one target or, if that is empty, on any.
+	ClearFault(ctx context.Context, name, target string) ([]twin.Fault, error)
 	// RequestSwitchover asks the wardens to make the site active, as "holdfast switchover --to" does.
 	RequestSwitchover(ctx context.Context, site string) error
 	// Active returns the site that holds the term, and whether its /healthz says that it serves.
 	Active(ctx context.Context) (site string, serving bool, err error)
+	// Serves reports whether the site's /healthz says so now, which Route 53 will find out later.
+	Serves(ctx context.Context, site string) bool
+	// Record is the term record.
+	Record(ctx context.Context) (term.Record, error)
 	// SetProgress replaces the receiver of events; it is called from many goroutines. Nil discards.
 	SetProgress(func(Event))
 	// TailFolders are the folders where wardens exported a lost tail.

@@ -111,6 +111,24 @@ func (t *Twin) Active(ctx context.Context) (site string, serving bool, err error
 	return r.Holder, t.healthz(ctx, t.balancers.Address(s.LoadBalancerARN)), nil
 }
 
+// Record is the term record.
+func (t *Twin) Record(ctx context.Context) (term.Record, error) { return t.operator.Record(ctx) }
+
+// SiteAddress is the address of a site's balancer, at which clients reach it; empty for an unknown site.
+func (t *Twin) SiteAddress(site string) string {
+	s, err := t.site(site)
+	if err != nil {
+		return ""
+	}
+	return t.balancers.Address(s.LoadBalancerARN).String()
+}
+
+// Serves reports whether a site's /healthz says so.
+func (t *Twin) Serves(ctx context.Context, site string) bool {
+	s, err := t.site(site)
+	return err == nil && t.healthz(ctx, t.balancers.Address(s.LoadBalancerARN))
+}
+
 // healthz asks a site's balancer whether the site serves, as Route 53 does. A site that does not answer does not serve.
 func (t *Twin) healthz(ctx context.Context, balancer netip.Addr) bool {
 	ctx, cancel := context.WithTimeout(ctx, healthzTimeout)

@@ -73,7 +73,7 @@ func Start(ctx context.Context, dsn string) *Attack {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &Attack{
 		dsn: dsn, cancel: cancel, done: make(chan struct{}), denied: map[string]bool{},
-		count: Count{RefusedBy: map[string]int{}, Ways: map[string]int{}},
+		count: newCount(),
 	}
 	go a.run(ctx)
 	return a
@@ -94,6 +94,32 @@ func (a *Attack) Count() Count {
 	c.RefusedBy, c.Ways = copied(c.RefusedBy), copied(c.Ways)
 	c.Samples = append([]string(nil), c.Samples...)
 	return c
+}
+
+func newCount() Count { return Count{RefusedBy: map[string]int{}, Ways: map[string]int{}} }
+
+// Plus is the sum of two counts; the times are the first ones.
+func (c Count) Plus(other Count) Count {
+	sum := newCount()
+	for _, part := range []Count{c, other} {
+		sum.Attempts += part.Attempts
+		sum.Accepted += part.Accepted
+		sum.Inconclusive += part.Inconclusive
+		for state, n := range part.RefusedBy {
+			sum.RefusedBy[state] += n
+		}
+		for way, n := range part.Ways {
+			sum.Ways[way] += n
+		}
+		sum.Samples = append(sum.Samples, part.Samples...)
+		if sum.Answered.IsZero() {
+			sum.Answered = part.Answered
+		}
+		if sum.ReadOnlySince.IsZero() {
+			sum.ReadOnlySince = part.ReadOnlySince
+		}
+	}
+	return sum
 }
 
 func copied(m map[string]int) map[string]int {

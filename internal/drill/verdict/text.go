@@ -17,8 +17,8 @@ func (v *Verdict) WriteText(w io.Writer) error {
 	for _, failure := range v.Failures {
 		fmt.Fprintf(&b, "  FAILED       %s\n", failure)
 	}
-	fmt.Fprintf(&b, "  RTO          %-8s (objective %.4g s)\n", seconds(v.RTOSeconds), v.Objectives.RTOSeconds)
-	fmt.Fprintf(&b, "  RPO          %-8s (objective %.4g s; %.3g s of load before the kill)\n", seconds(v.RPOSeconds), v.Objectives.RPOSeconds, v.LoadBeforeFaultSeconds)
+	v.writeExpectation(&b)
+	v.writeTimes(&b)
 	p := v.Payments
 	fmt.Fprintf(&b, "  payments     %d attempted, %d acknowledged: %d kept, %d lost\n", p.Attempted, p.Acknowledged, p.Kept, p.Lost)
 	fmt.Fprintf(&b, "               %d unknown (%d of them in the ledger), %d declined, %d refused, %d charged twice\n",
@@ -27,13 +27,17 @@ func (v *Verdict) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "               %d more arrived while the load was at its bound, and were never sent\n", p.Shed)
 	}
 	if v.Tail.Folder != "" {
-		fmt.Fprintf(&b, "  lost tail    %d payments, in %s\n", v.Tail.Payments, v.Tail.Folder)
+		fmt.Fprintf(&b, "  lost tail    %d payments, %d of them acknowledged to nobody, in %s\n", v.Tail.Payments, v.Tail.Unacknowledged, v.Tail.Folder)
 	}
 	fmt.Fprintf(&b, "  ledger       %s\n", v.Ledger.text())
-	fmt.Fprintf(&b, "  split brain  %d attempts on the old database, %d accepted%s\n",
-		v.SplitBrain.Attempts, v.SplitBrain.Accepted, v.refusals())
-	fmt.Fprintf(&b, "  switch back  %s without an acknowledged payment, %d lost\n",
-		seconds(v.SwitchBack.DowntimeSeconds), v.SwitchBack.Lost)
+	if v.Demands.Fence || v.SplitBrain.Attempts > 0 {
+		fmt.Fprintf(&b, "  split brain  %d attempts without a lease, %d accepted%s\n",
+			v.SplitBrain.Attempts, v.SplitBrain.Accepted, v.refusals())
+	}
+	if v.Demands.SwitchBack || v.SwitchBack.DowntimeSeconds != nil {
+		fmt.Fprintf(&b, "  switch back  %s without an acknowledged payment, %d lost\n",
+			seconds(v.SwitchBack.DowntimeSeconds), v.SwitchBack.Lost)
+	}
 	if entries := v.highlights(); len(entries) > 0 {
 		fmt.Fprintf(&b, "  timeline\n")
 		for _, e := range entries {
@@ -47,6 +51,43 @@ func (v *Verdict) WriteText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeExpectation says what had to happen and what did.
+func (v *Verdict) writeExpectation(b *strings.Builder) {
+	if v.Expectation != "" {
+		fmt.Fprintf(b, "  expected     %s\n", clip(v.Expectation, 105))
+	}
+	if v.Happened != "" {
+		fmt.Fprintf(b, "  happened     %s\n", clip(v.Happened, 105))
+	}
+	for _, c := range v.Checks {
+		mark := "ok"
+		if !c.OK {
+			mark = "FAILED"
+		}
+		fmt.Fprintf(b, "  %-11s  %s\n", mark, clip(c.What+": "+c.Got+" (want "+c.Wanted+")", 105))
+	}
+}
+
+func (v *Verdict) writeTimes(b *strings.Builder) {
+	if v.Demands.RTO || v.RTOSeconds != nil {
+		fmt.Fprintf(b, "  RTO          %-8s (objective %.4g s)\n", seconds(v.RTOSeconds), v.Objectives.RTOSeconds)
+	}
+	if v.SiteRTOSeconds != nil {
+		fmt.Fprintf(b, "  site         served after %s, before DNS", seconds(v.SiteRTOSeconds))
+		if v.TakeoverOverheadSeconds != nil {
+			fmt.Fprintf(b, ": %+.2f s beside a lease of %.4g s and a margin of %.4g s", *v.TakeoverOverheadSeconds, v.LeaseSeconds, v.MarginSeconds)
+		}
+		b.WriteString("\n")
+	}
+	if !v.Demands.RTO && v.StandstillSeconds != nil {
+		fmt.Fprintf(b, "  standstill   %-8s (the longest time without an acknowledged payment)\n", seconds(v.StandstillSeconds))
+	}
+	if v.Demands.RPO || v.RPOSeconds != nil {
+		fmt.Fprintf(b, "  RPO          %-8s (objective %.4g s; %.3g s of load before the fault)\n",
+			seconds(v.RPOSeconds), v.Objectives.RPOSeconds, v.LoadBeforeFaultSeconds)
+	}
 }
 
 func (l Ledger) text() string {

@@ -21,8 +21,15 @@ const writeFence = "HF001"
 type Verdict struct {
 	Verdict string `json:"verdict"`
 	// Failures says in words what made the verdict "fail"; it is empty for "pass".
-	Failures   []string   `json:"failures"`
-	Fault      string     `json:"fault"`
+	Failures []string `json:"failures"`
+	Fault    string   `json:"fault"`
+	// Expectation says in words what has to happen, Happened what did.
+	Expectation string `json:"expectation"`
+	Happened    string `json:"happened"`
+	// Checks are the parts of the expectation that are particular to the fault. The rest is the same for every drill.
+	Checks []Check `json:"checks"`
+	// Demands say which of the common parts the fault calls for.
+	Demands    Demands    `json:"-"`
 	Seed       uint64     `json:"seed"`
 	Speed      float64    `json:"speed"`
 	Objectives Objectives `json:"objectives"`
@@ -32,6 +39,15 @@ type Verdict struct {
 	// RPOSeconds is the age, at the end of the kill, of the oldest acknowledged payment that the surviving ledger lacks;
 	// 0 if it lacks none, null if it could not be asked.
 	RPOSeconds *float64 `json:"rpo_seconds"`
+	// SiteRTOSeconds runs from just before the fault until the other site served, before any client had heard of it by DNS;
+	// TakeoverOverheadSeconds is that less the lease and the margin, which a takeover has to wait for. Both are null if no
+	// takeover by expiry was part of the drill.
+	SiteRTOSeconds          *float64 `json:"site_rto_seconds"`
+	TakeoverOverheadSeconds *float64 `json:"takeover_overhead_seconds"`
+	LeaseSeconds            float64  `json:"lease_seconds"`
+	MarginSeconds           float64  `json:"margin_seconds"`
+	// StandstillSeconds is the longest time without an acknowledged payment after the fault began.
+	StandstillSeconds *float64 `json:"standstill_seconds"`
 	// LoadBeforeFaultSeconds is how long payments were acknowledged before the kill. An RPO can't be measured as longer.
 	LoadBeforeFaultSeconds float64 `json:"load_before_fault_seconds"`
 	// FaultAtSeconds is when the kill began; null if the drill did not get that far.
@@ -123,8 +139,9 @@ type Order struct {
 type Tail struct {
 	// Folder is where the drill keeps its copy; empty if nothing was exported.
 	Folder string `json:"folder"`
-	// Payments is how many payments are in it, acknowledged or not.
-	Payments int `json:"payments"`
+	// Payments is how many payments are in it, Unacknowledged how many of them nobody was told of.
+	Payments       int `json:"payments"`
+	Unacknowledged int `json:"unacknowledged"`
 }
 
 // Ledger says whether debits and credits are equal, per currency and over all entries.
@@ -138,7 +155,7 @@ type Ledger struct {
 	UnbalancedPayments int64 `json:"unbalanced_payments"`
 }
 
-// SplitBrain counts the attempts to commit on the old site's database after the takeover.
+// SplitBrain counts the attempts to commit on a database that has no valid lease: the old site's after a takeover.
 type SplitBrain struct {
 	// Attempts are transactions that the old database answered, Accepted those that it committed.
 	Attempts int `json:"attempts"`
@@ -166,10 +183,35 @@ type Environment struct {
 	StartedAt  time.Time `json:"started_at"`
 }
 
+// Check is one part of an expectation.
+type Check struct {
+	// What was looked at, as in "the term".
+	What string `json:"what"`
+	// Wanted and Got are in words.
+	Wanted string `json:"wanted"`
+	Got    string `json:"got"`
+	OK     bool   `json:"ok"`
+}
+
+// Demands are the common parts of a verdict that not every fault calls for.
+type Demands struct {
+	// RTO: somebody had to take over, within the objective.
+	RTO bool
+	// RPO: the surviving ledger had to be asked for what the fault cost.
+	RPO bool
+	// Fence: commits on a database without a valid lease had to be tried, and refused by the fence.
+	Fence bool
+	// SwitchBack: the drill had to end where it began.
+	SwitchBack bool
+	// NoLoss: nothing acknowledged may be lost, not even if the tail has it.
+	NoLoss bool
+}
+
 // New returns a verdict in which every list is empty rather than null.
 func New(fault string, seed uint64, speed float64) *Verdict {
 	return &Verdict{
 		Verdict: Fail, Failures: []string{}, Fault: fault, Seed: seed, Speed: speed,
+		Demands: Demands{RTO: true, RPO: true, Fence: true, SwitchBack: true}, Checks: []Check{},
 		Phases: []Phase{}, Timeline: []Entry{}, Lost: []LostPayment{}, ChargedTwice: []Order{},
 		Ledger: Ledger{Sums: map[string]int64{}}, SplitBrain: SplitBrain{RefusedBy: map[string]int{}, Ways: map[string]int{}},
 	}
@@ -194,17 +236,25 @@ func (v *Verdict) Judge() {
 		v.Failf("the ledger is not shown to be balanced: %d entries, debits minus credits %v, %d payments out of balance",
 			v.Ledger.Entries, v.Ledger.Sums, v.Ledger.UnbalancedPayments)
 	}
-	if v.SplitBrain.RefusedBy[writeFence] == 0 && !stopped {
-		v.Failf("the write fence refused none of %d attempts to commit on the old site's database, so it was not shown to hold", v.SplitBrain.Attempts)
+	if v.Demands.Fence && v.SplitBrain.RefusedBy[writeFence] == 0 && !stopped {
+		v.Failf("the write fence refused none of %d attempts to commit without a lease, so it was not shown to hold", v.SplitBrain.Attempts)
 	}
 	if v.SplitBrain.Accepted > 0 {
-		v.Failf("split brain: the old site's database accepted %d of %d commits after the takeover", v.SplitBrain.Accepted, v.SplitBrain.Attempts)
+		v.Failf("split brain: a database without a valid lease accepted %d of %d commits", v.SplitBrain.Accepted, v.SplitBrain.Attempts)
 	}
-	if v.SwitchBack.DowntimeSeconds == nil && !stopped {
+	if v.Demands.SwitchBack && v.SwitchBack.DowntimeSeconds == nil && !stopped {
 		v.Failf("there was no switch back to the first site")
 	}
 	if v.SwitchBack.Lost > 0 {
 		v.Failf("the switch back lost %d acknowledged payments", v.SwitchBack.Lost)
+	}
+	if v.Demands.NoLoss && v.Payments.Lost > 0 {
+		v.Failf("%d acknowledged payments are lost, and nothing may be lost by this fault", v.Payments.Lost)
+	}
+	for _, c := range v.Checks {
+		if !c.OK {
+			v.Failf("%s: %s, want %s", c.What, c.Got, c.Wanted)
+		}
 	}
 	v.Verdict = Pass
 	if len(v.Failures) > 0 {
@@ -214,13 +264,13 @@ func (v *Verdict) Judge() {
 
 func (v *Verdict) judgeObjectives(stopped bool) {
 	switch {
-	case v.RTOSeconds == nil && (v.FaultAtSeconds != nil || !stopped):
+	case v.Demands.RTO && v.RTOSeconds == nil && (v.FaultAtSeconds != nil || !stopped):
 		v.Failf("RTO: no payment was acknowledged after the kill, objective %.4g s", v.Objectives.RTOSeconds)
 	case v.RTOSeconds != nil && *v.RTOSeconds > v.Objectives.RTOSeconds:
 		v.Failf("RTO: %.1f s, objective %.4g s", *v.RTOSeconds, v.Objectives.RTOSeconds)
 	}
 	switch {
-	case v.RPOSeconds == nil && !stopped:
+	case v.Demands.RPO && v.RPOSeconds == nil && !stopped:
 		v.Failf("RPO: the surviving ledger could not be asked, objective %.4g s", v.Objectives.RPOSeconds)
 	case v.RPOSeconds != nil && *v.RPOSeconds > v.Objectives.RPOSeconds:
 		v.Failf("RPO: %.1f s, objective %.4g s", *v.RPOSeconds, v.Objectives.RPOSeconds)

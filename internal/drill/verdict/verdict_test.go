@@ -158,3 +158,29 @@ func TestTextFitsOnOneScreen(t *testing.T) {
 		}
 	}
 }
+
+// What a fault does not call for is not missed; what breaks a promise fails whatever the fault.
+func TestDemands(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Verdict)
+		want   string
+	}{
+		"nothing called for":      {func(*Verdict) {}, ""},
+		"a split brain all same":  {func(v *Verdict) { v.SplitBrain.Accepted = 1 }, "split brain"},
+		"loss where none may be":  {func(v *Verdict) { v.Demands.NoLoss = true }, "nothing may be lost"},
+		"a check that failed":     {func(v *Verdict) { v.Checks = []Check{{What: "the term", Wanted: "3", Got: "4"}} }, "the term: 4, want 3"},
+		"a check that holds":      {func(v *Verdict) { v.Checks = []Check{{What: "the term", Wanted: "3", Got: "3", OK: true}} }, ""},
+		"an RTO that was too big": {func(v *Verdict) { v.RTOSeconds = number(91) }, "RTO: 91"},
+	} {
+		v := passing()
+		v.Demands, v.SplitBrain, v.SwitchBack, v.RTOSeconds = Demands{RPO: true}, SplitBrain{}, SwitchBack{}, nil
+		c.change(v)
+		v.Judge()
+		switch all := strings.Join(v.Failures, "\n"); {
+		case c.want == "" && (v.Verdict != Pass || all != ""):
+			t.Errorf("%s: verdict %s: %s", name, v.Verdict, all)
+		case c.want != "" && (v.Verdict != Fail || !strings.Contains(all, c.want)):
+			t.Errorf("%s: verdict %s: %q, want a failure with %q", name, v.Verdict, all, c.want)
+		}
+	}
+}

@@ -1,0 +1,253 @@
+package drill
+
+import (
+	"context"
+	"time"
+
+	"holdfast/internal/drill/verdict"
+	"holdfast/internal/twin"
+)
+
+// The faults that are not one of the twin's alone.
+const (
+	// RegionLoss kills everything in the active site's region at once.
+	RegionLoss = twin.RegionLoss
+	// FreezeThaw freezes whichever site is active, again and again.
+	FreezeThaw = "freeze-thaw"
+	// SecondFailure strikes the standby while it takes over from a lost region.
+	SecondFailure = "second-failure"
+	// Switchover is no fault: a planned move, there and back.
+	Switchover = "switchover"
+)
+
+// scenario is one kind of drill: what is broken, what has to happen, and the phases in which it is shown.
+type scenario struct {
+	name, doc string
+	// expectation says what has to happen, in words for a report.
+	expectation string
+	demands     verdict.Demands
+	// steps lists the phases between the warm-up and the drain. ctx is the whole drill's.
+	steps func(d *drill, ctx context.Context) []step
+}
+
+// step is one phase.
+type step struct {
+	phase Phase
+	limit time.Duration
+	body  func(context.Context) error
+}
+
+// What the faults call for.
+var (
+	// mustTakeOver: the other site serves within the objective, and the fence holds at the old one.
+	mustTakeOver = verdict.Demands{RTO: true, RPO: true, Fence: true}
+	// mustHandOver: as before, but in agreement, so that nothing is lost.
+	mustHandOver = verdict.Demands{RTO: true, RPO: true, NoLoss: true}
+	// mustStay: no other site takes over, and nothing is lost.
+	mustStay = verdict.Demands{RPO: true, NoLoss: true}
+)
+
+// scenarios lists every drill, in the order in which they are shown and run.
+func scenarios() []scenario {
+	return []scenario{
+		{
+			RegionLoss, "everything in the active site's region is killed at once, and comes back later",
+			"the other site takes over within the objective; the returned one is rebuilt; then back",
+			verdict.Demands{RTO: true, RPO: true, Fence: true, SwitchBack: true},
+			(*drill).regionLoss,
+		},
+		{
+			twin.RegionFreeze, "everything in the active site's region stands still, past its lease, and goes on later",
+			"the other site takes over; what thaws commits nothing, and is rebuilt", mustTakeOver, (*drill).regionFreeze,
+		},
+		{
+			FreezeThaw, "whichever site is active is frozen past its lease and thawed, under load, again and again",
+			"each time the other site takes over; nothing that had not passed its commit check gets in", mustTakeOver, (*drill).freezeThaw,
+		},
+		{
+			twin.DatabaseWriterCrash, "the active site's database writer is killed",
+			"no failover: the writer moves inside the site, and payments go on", mustStay, strikeAndStay(twin.Fault{Name: twin.DatabaseWriterCrash}, 1),
+		},
+		{
+			twin.ApplicationDown, "the active site's application has no task any more",
+			"the site hands over without losing anything, and stays standby when its tasks are back", mustHandOver, (*drill).applicationDown,
+		},
+		{
+			twin.ApplicationSlow, "the active site's application gets little CPU; its health checks still pass (gray)",
+			"no failover: slow is not down; payments go on slowly and nothing is lost", mustStay, strikeAndStay(twin.Fault{Name: twin.ApplicationSlow}, 2),
+		},
+		{
+			twin.ApplicationFailing, "the active site's application does not reach its acquirer; its health checks still pass (gray)",
+			"no failover by itself: an operator's switchover brings payments back, and nothing is lost", mustHandOver, (*drill).applicationFailing,
+		},
+		{
+			twin.ZoneLoss, "the availability zone of the active site's database writer is lost",
+			"no failover: writer and tasks move to the other zones, and payments go on", mustStay, strikeAndStay(twin.Fault{Name: twin.ZoneLoss}, 2),
+		},
+		{
+			twin.LinkPartition, "nothing gets from one site's region to the other's",
+			"no failover: payments go on, and the standby catches up afterwards", mustStay, strikeAndStay(twin.Fault{Name: twin.LinkPartition}, 2),
+		},
+		{
+			twin.LinkLoss, "the link between the regions loses a fifth of its segments",
+			"no failover: payments go on, and the standby catches up afterwards", mustStay, strikeAndStay(twin.Fault{Name: twin.LinkLoss}, 2),
+		},
+		{
+			twin.LinkDelay, "the link between the regions takes a quarter of a second longer, one way",
+			"no failover: payments go on, and the standby catches up afterwards", mustStay, strikeAndStay(twin.Fault{Name: twin.LinkDelay}, 2),
+		},
+		{
+			twin.StoreRegionLoss, "the term store loses its witness",
+			"no failover: two of three regions are enough", mustStay, strikeAndStay(twin.Fault{Name: twin.StoreRegionLoss}, 2),
+		},
+		{
+			twin.StoreLoss, "the term store answers nowhere",
+			"writing stops at the trust deadline and resumes by itself, at the same site",
+			verdict.Demands{RPO: true, NoLoss: true, Fence: true},
+			(*drill).storeLoss,
+		},
+		{
+			twin.IsolatedActive, "the active site is cut off from the other site and from the store; clients still reach it",
+			"it stops writing at its trust deadline, the other site takes over, and it is rebuilt", mustTakeOver, (*drill).isolatedActive,
+		},
+		{
+			twin.IsolatedStandby, "the standby site is cut off from the other site and from the store",
+			"no failover: payments go on, and the standby catches up afterwards", mustStay, strikeAndStay(twin.Fault{Name: twin.IsolatedStandby}, 2),
+		},
+		{
+			twin.WardenCrash, "in planned moves, all wardens of a site are killed at each step of the protocol",
+			"every move completes all the same, and nothing is lost",
+			verdict.Demands{RPO: true, NoLoss: true},
+			(*drill).wardenCrash,
+		},
+		{
+			SecondFailure, "while the standby takes over from a lost region, its wardens are killed, then its database",
+			"it takes over within the objective all the same", mustTakeOver, (*drill).secondFailure,
+		},
+		{
+			Switchover, "no fault: a planned move to the other site and back, under load",
+			"both moves complete, and nothing is lost",
+			verdict.Demands{RTO: true, RPO: true, NoLoss: true, SwitchBack: true},
+			(*drill).thereAndBack,
+		},
+	}
+}
+
+func scenarioOf(name string) (scenario, bool) {
+	for _, s := range scenarios() {
+		if s.name == name {
+			return s, true
+		}
+	}
+	return scenario{}, false
+}
+
+// Faults lists the drills with what they break, in the order in which they are shown.
+func Faults() [][2]string {
+	var list [][2]string
+	for _, s := range scenarios() {
+		list = append(list, [2]string{s.name, s.doc})
+	}
+	return list
+}
+
+// Expectation is what has to happen in a drill, in words.
+func Expectation(fault string) string {
+	s, _ := scenarioOf(fault)
+	return s.expectation
+}
+
+func (d *drill) regionLoss(ctx context.Context) []step {
+	l := d.o.Limits
+	return []step{
+		{Fault, l.Fault, d.strike(twin.Fault{Name: RegionLoss, Site: d.first})},
+		{Takeover, l.Takeover, d.takeover},
+		{RunOn, l.RunOn, d.runOn},
+		{Return, l.Return, func(phase context.Context) error { return d.returnRegion(ctx, phase) }},
+		{Rejoin, l.Rejoin, d.rejoin},
+		{SwitchBack, l.SwitchBack, d.switchBack},
+	}
+}
+
+// strikeAndStay is a fault that must not move the active site. It is watched for as many leases and margins as given,
+// which a standby would need to take over.
+func strikeAndStay(f twin.Fault, leases int) func(*drill, context.Context) []step {
+	return func(d *drill, _ context.Context) []step {
+		l := d.o.Limits
+		steps := []step{
+			{Fault, l.Fault, d.strike(f)},
+			{Hold, l.Hold, d.holdFor(leases)},
+		}
+		if k, ok := twin.FaultKindOf(f.Name); ok && k.Lasting {
+			steps = append(steps, step{Clear, l.Return, d.clear(f.Name)})
+		}
+		return append(steps, step{Resume, l.Rejoin, d.resume}, step{Settled, l.RunOn, d.stayed})
+	}
+}
+
+func (d *drill) applicationDown(context.Context) []step {
+	l := d.o.Limits
+	return []step{
+		{Fault, l.Fault, d.strike(twin.Fault{Name: twin.ApplicationDown, Site: d.first})},
+		{Takeover, l.Takeover, d.takeover},
+		{RunOn, l.RunOn, d.runOn},
+		{Clear, l.Return, d.clear(twin.ApplicationDown)},
+		{Hold, l.Hold, d.holdFor(1)},
+		{Settled, l.RunOn, d.stayedAt(func() string { return d.second })},
+	}
+}
+
+func (d *drill) applicationFailing(context.Context) []step {
+	l := d.o.Limits
+	return []step{
+		{Fault, l.Fault, d.strike(twin.Fault{Name: twin.ApplicationFailing, Site: d.first})},
+		{Hold, l.Hold, d.holdFor(3)},
+		{Settled, l.RunOn, d.termStayed},
+		{SwitchBack, l.SwitchBack, d.operatorMoves},
+		{Clear, l.Return, d.clear(twin.ApplicationFailing)},
+		{RunOn, l.RunOn, d.runOn},
+	}
+}
+
+func (d *drill) storeLoss(ctx context.Context) []step {
+	l := d.o.Limits
+	return []step{
+		{Fault, l.Fault, d.strike(twin.Fault{Name: twin.StoreLoss})},
+		{Hold, l.Hold, d.pastDeadline(ctx, 1)},
+		{Clear, l.Return, d.clearAttacked(twin.StoreLoss)},
+		{Resume, l.Rejoin, d.resume},
+		{Settled, l.RunOn, d.stayed},
+	}
+}
+
+func (d *drill) isolatedActive(ctx context.Context) []step {
+	l := d.o.Limits
+	return []step{
+		{Fault, l.Fault, d.strike(twin.Fault{Name: twin.IsolatedActive, Site: d.first})},
+		{Takeover, l.Takeover, d.takeover},
+		{Hold, l.Hold, d.pastDeadline(ctx, 1)},
+		{Clear, l.Return, d.clear(twin.IsolatedActive)},
+		{Rejoin, l.Rejoin, d.rejoin},
+		{RunOn, l.RunOn, d.runOn},
+	}
+}
+
+func (d *drill) secondFailure(ctx context.Context) []step {
+	l := d.o.Limits
+	return []step{
+		{Fault, l.Fault, d.strikeTwice},
+		{Takeover, l.Takeover, d.takeover},
+		{RunOn, l.RunOn, d.runOn},
+		{Return, l.Return, func(phase context.Context) error { return d.returnRegion(ctx, phase) }},
+		{Rejoin, l.Rejoin, d.rejoin},
+	}
+}
+
+func (d *drill) thereAndBack(context.Context) []step {
+	l := d.o.Limits
+	return []step{
+		{SwitchOver, l.SwitchBack, d.switchOver},
+		{RunOn, l.RunOn, d.runOn},
+		{SwitchBack, l.SwitchBack, d.switchBack},
+	}
+}

@@ -1,0 +1,282 @@
+package drill
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"holdfast/internal/drill/merchant"
+	"holdfast/internal/drill/verdict"
+	"holdfast/internal/twin"
+)
+
+// window is a time in which a site must not acknowledge anything of its own: from its trust deadline until it is heard
+// of again. Times run from the beginning of the drill.
+type window struct {
+	site     string
+	from, to time.Duration
+}
+
+// strike injects a fault and notes when.
+func (d *drill) strike(f twin.Fault) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := d.noteBefore(ctx); err != nil {
+			return err
+		}
+		return d.inject(ctx, f)
+	}
+}
+
+// noteBefore reads the term record, which the drill is compared with, and the lease that everything is measured by.
+func (d *drill) noteBefore(ctx context.Context) error {
+	return poll(ctx, pollEvery, func(ctx context.Context) (bool, string, error) {
+		r, err := d.twin.Record(ctx)
+		if err != nil {
+			return false, "the term record can't be read", err
+		}
+		d.before = r
+		d.verdict.LeaseSeconds, d.verdict.MarginSeconds = round(r.Lease().Seconds()), round(r.Margin().Seconds())
+		return true, "", nil
+	})
+}
+
+// wait is what a standby has to wait out before it takes over.
+func (d *drill) wait() time.Duration { return d.before.Lease() + d.before.Margin() }
+
+// inject makes a fault happen. The first one is the drill's moment zero.
+func (d *drill) inject(ctx context.Context, f twin.Fault) error {
+	began := time.Now()
+	if d.verdict.FaultAtSeconds == nil {
+		at := d.timeline.since(began)
+		d.verdict.FaultAtSeconds = &at
+		d.firstFault = began
+	}
+	d.killBegan = began
+	f, err := d.twin.Inject(ctx, f)
+	d.killEnded = time.Now()
+	d.faultEnds = append(d.faultEnds, d.killEnded.Sub(d.began))
+	if err != nil {
+		return fmt.Errorf("inject %s: %w", f, err)
+	}
+	d.event("drill", f.Site, f.String()+" has happened")
+	return nil
+}
+
+// clear ends a fault.
+func (d *drill) clear(name string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if d.deadline != nil {
+			d.deadline.to = time.Since(d.began)
+			d.windows, d.deadline = append(d.windows, *d.deadline), nil
+		}
+		if _, err := d.twin.ClearFault(ctx, name, ""); err != nil {
+			return fmt.Errorf("clear %s: %w", name, err)
+		}
+		d.event("drill", "", name+" is over")
+		return nil
+	}
+}
+
+// clearAttacked ends a fault under which writes were refused and will be allowed again.
+func (d *drill) clearAttacked(name string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		d.endAttack()
+		return d.clear(name)(ctx)
+	}
+}
+
+// holdFor lets a fault stand for a number of leases and margins.
+func (d *drill) holdFor(leases int) func(context.Context) error {
+	return func(ctx context.Context) error {
+		before := d.fleet.Counts().Acknowledged
+		if err := rest(ctx, max(d.o.Pace.RunOn, time.Duration(leases)*d.wait())); err != nil {
+			return err
+		}
+		d.event("drill", "", fmt.Sprintf("%d payments were acknowledged meanwhile", d.fleet.Counts().Acknowledged-before))
+		return nil
+	}
+}
+
+// pastDeadline waits until the first site's trust must be over, and then tries to write to its database without a
+// lease, for as many leases and margins as given.
+func (d *drill) pastDeadline(whole context.Context, leases int) func(context.Context) error {
+	return func(ctx context.Context) error {
+		deadline := d.killEnded.Add(d.before.Lease())
+		d.deadline = &window{site: d.first, from: deadline.Sub(d.began)}
+		if err := rest(ctx, time.Until(deadline)); err != nil {
+			return err
+		}
+		d.attack = d.o.databases.attack(whole, d.twin.DatabaseDSN(d.first))
+		return rest(ctx, max(d.o.Pace.RunOn, time.Duration(leases)*d.wait()))
+	}
+}
+
+// endAttack ends the attack that runs, if one does, and adds what it counted.
+func (d *drill) endAttack() {
+	if d.attack != nil {
+		d.attackCount.add(d.attack.Stop())
+		d.attack = nil
+	}
+}
+
+// minResumed payments must be acknowledged after a fault, in attempts that began after it.
+const minResumed = 20
+
+// resume waits until payments go on and the standby has everything again.
+func (d *drill) resume(ctx context.Context) error {
+	from, seen := time.Since(d.began), 0
+	n := 0
+	err := poll(ctx, pollEvery, func(context.Context) (bool, string, error) {
+		acks := d.fleet.Acknowledgements(seen)
+		seen += len(acks)
+		for _, ack := range acks {
+			if ack.AttemptBegan >= from {
+				n++
+			}
+		}
+		return n >= minResumed, fmt.Sprintf("%d of %d payments were acknowledged; %s", n, minResumed, lastProblem(d.fleet)), nil
+	})
+	if err != nil {
+		return err
+	}
+	d.event("drill", "", fmt.Sprintf("payments go on: %d since %.1f s", n, from.Seconds()))
+	active, other := d.before.Holder, d.other(d.before.Holder)
+	return poll(ctx, 4*pollEvery, func(ctx context.Context) (bool, string, error) {
+		return d.o.databases.streaming(ctx, d.twin.DatabaseDSN(active), d.twin.DatabaseDSN(other))
+	})
+}
+
+func (d *drill) other(site string) string {
+	if site == d.first {
+		return d.second
+	}
+	return d.first
+}
+
+// stayed checks that the term did not move, and that its site serves.
+func (d *drill) stayed(ctx context.Context) error {
+	if err := d.termStayed(ctx); err != nil {
+		return err
+	}
+	return poll(ctx, pollEvery, d.active(d.before.Holder))
+}
+
+// termStayed checks that the record shows the term and the holder from before the fault.
+func (d *drill) termStayed(ctx context.Context) error {
+	r, err := d.twin.Record(ctx)
+	if err != nil {
+		return fmt.Errorf("read the term record: %w", err)
+	}
+	d.expect("the term", fmt.Sprintf("%d of %s, as before the fault", d.before.Term, d.before.Holder),
+		fmt.Sprintf("%d of %s", r.Term, r.Holder), r.Term == d.before.Term && r.Holder == d.before.Holder)
+	return nil
+}
+
+// stayedAt checks that a site is the active one and serves.
+func (d *drill) stayedAt(site func() string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		holder, serving, err := d.twin.Active(ctx)
+		if err != nil {
+			return fmt.Errorf("which site is active: %w", err)
+		}
+		word := map[bool]string{true: "serves", false: "does not serve"}[serving]
+		d.expect("the active site", site()+", which serves", holder+", which "+word, holder == site() && serving)
+		return nil
+	}
+}
+
+// expect notes one part of the expectation.
+func (d *drill) expect(what, wanted, got string, ok bool) {
+	d.verdict.Checks = append(d.verdict.Checks, verdict.Check{What: what, Wanted: wanted, Got: got, OK: ok})
+}
+
+// operatorMoves is what a person does about a failure that no health check sees.
+func (d *drill) operatorMoves(ctx context.Context) error {
+	d.event("drill", d.second, "an operator requests a switchover")
+	d.asked = time.Now()
+	if err := d.requestSwitchover(ctx, d.second); err != nil {
+		return err
+	}
+	return d.takeover(ctx)
+}
+
+// switchOver moves the active site under load. Its RTO is the longest time without an acknowledged payment.
+func (d *drill) switchOver(ctx context.Context) error {
+	if err := d.noteBefore(ctx); err != nil {
+		return err
+	}
+	at := d.timeline.since(time.Now())
+	d.verdict.FaultAtSeconds = &at
+	d.firstFault = time.Now()
+	d.killBegan, d.killEnded = d.firstFault, d.firstFault
+	gap, err := d.move(ctx, d.second)
+	if err != nil {
+		return err
+	}
+	rto := round(gap.Seconds())
+	d.verdict.RTOSeconds = &rto
+	return nil
+}
+
+// move asks for a planned move, waits until payments are acknowledged at the site's own address, and returns the longest
+// time without an acknowledged payment.
+func (d *drill) move(ctx context.Context, site string) (gap time.Duration, err error) {
+	asked := time.Now()
+	d.event("drill", site, "a switchover is requested")
+	if err := d.requestSwitchover(ctx, site); err != nil {
+		return 0, err
+	}
+	if err := poll(ctx, pollEvery, d.active(site)); err != nil {
+		return 0, err
+	}
+	if err := d.paidAt(ctx, site, time.Since(d.began)); err != nil {
+		return 0, err
+	}
+	if err := rest(ctx, d.o.Pace.Settle); err != nil {
+		return 0, err
+	}
+	return d.largestGap(asked, time.Now()), nil
+}
+
+// paidAt waits for a payment that is acknowledged at a site's own address, in an attempt that began after an instant.
+func (d *drill) paidAt(ctx context.Context, site string, after time.Duration) error {
+	seen, address := 0, d.twin.SiteAddress(site)
+	err := poll(ctx, pollEvery, func(context.Context) (bool, string, error) {
+		acks := d.fleet.Acknowledgements(seen)
+		seen += len(acks)
+		for _, ack := range acks {
+			if ack.AttemptBegan >= after && ack.Address == address {
+				return true, "", nil
+			}
+		}
+		return false, fmt.Sprintf("site %s serves, but no payment was acknowledged at its address yet; %s", site, lastProblem(d.fleet)), nil
+	})
+	if err == nil {
+		d.event("drill", site, "payments are acknowledged at the site's own address")
+	}
+	return err
+}
+
+// judgeDeadlines checks that no site acknowledged anything of its own past its trust deadline. While it was cut off or
+// frozen it could not send requests on either, so every acknowledgement at its address was its own; later ones may have
+// been sent on to the active site, and then the surviving ledger has them.
+func (d *drill) judgeDeadlines(lost []merchant.Payment) {
+	if len(d.windows) == 0 {
+		return
+	}
+	late := 0
+	for _, w := range d.windows {
+		address := d.twin.SiteAddress(w.site)
+		for _, ack := range d.fleet.Acknowledgements(0) {
+			if ack.Address == address && ack.At >= w.from && ack.At < w.to {
+				late++
+			}
+		}
+		for _, p := range lost {
+			if n := len(p.Attempts); n > 0 && p.Attempts[n-1].Address == address && p.Ended >= w.to && p.Ended < w.to+d.o.Limits.Rejoin {
+				late++
+			}
+		}
+	}
+	d.expect("acknowledged past the trust deadline", "0", fmt.Sprint(late), late == 0)
+}
