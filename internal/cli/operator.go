@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
-	"os/user"
 	"strings"
 	"time"
 
@@ -73,6 +74,7 @@ func NewInitCommand() *cobra.Command {
 		opt     operator.InitOptions
 		dsns    []string
 		highest int64
+		dryRun  bool
 	)
 	cmd := &cobra.Command{
 		Use:   "init",
@@ -97,16 +99,20 @@ DB_PASSWORD, or from each site's secret. Where the databases cannot be reached f
 				return fmt.Errorf("%w: --highest-term %d: want 0 or more", operator.ErrUsage, highest)
 			}
 			if !opt.VouchForTerm {
-				if opt.Databases, err = databases(ctx, op, dsns); err != nil {
+				if opt.Databases, err = databases(ctx, op, dsns, op.Config().Sites...); err != nil {
 					return err
 				}
 			}
-			r, err := op.Init(ctx, opt)
+			create, verb := op.Init, "created"
+			if dryRun {
+				create, verb = op.PreviewInit, "would create"
+			}
+			r, err := create(ctx, opt)
 			if err != nil {
 				return err
 			}
 			return f.print(cmd.OutOrStdout(), r, func(out io.Writer) error {
-				_, err := fmt.Fprintf(out, "created the record of %s: term %d, held by %s, lease %v, margin %v\n",
+				_, err := fmt.Fprintf(out, verb+" the record of %s: term %d, held by %s, lease %v, margin %v\n",
 					r.Deployment, r.Term, r.Holder, r.Lease(), r.Margin())
 				return err
 			})
@@ -121,12 +127,31 @@ DB_PASSWORD, or from each site's secret. Where the databases cannot be reached f
 		"hand-overs for health before one needs an approval")
 	flags.StringArrayVar(&dsns, "dsn", nil,
 		"`SITE=DSN` of a site's database, instead of the deployment's endpoints (repeatable)")
+	dryRunFlag(cmd, &dryRun)
 	flags.Int64Var(&highest, "highest-term", 0, "do not ask the databases: their highest term is this `number`")
 	return cmd
 }
 
-// databases says how to reach each site's database: as told, else at the deployment's endpoints.
-func databases(ctx context.Context, op *operator.Operator, told []string) (map[string][]string, error) {
+// reachable is databases, without those of the sites whose password can't be had: their region may be lost.
+func reachable(ctx context.Context, op *operator.Operator, told []string) (map[string][]string, error) {
+	found := map[string][]string{}
+	var errs []error
+	for _, site := range op.Config().Sites {
+		own, err := databases(ctx, op, told, site)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		maps.Copy(found, own)
+	}
+	if len(found) == 0 {
+		return nil, errors.Join(errs...)
+	}
+	return found, nil
+}
+
+// databases says how to reach the sites' databases: as told, else at the deployment's endpoints.
+func databases(ctx context.Context, op *operator.Operator, told []string, sites ...operator.Site) (map[string][]string, error) {
 	found := map[string][]string{}
 	for _, item := range told {
 		site, dsn, ok := strings.Cut(item, "=")
@@ -135,7 +160,7 @@ func databases(ctx context.Context, op *operator.Operator, told []string) (map[s
 		}
 		found[site] = append(found[site], dsn)
 	}
-	for _, site := range op.Config().Sites {
+	for _, site := range sites {
 		if len(found[site.Name]) > 0 {
 			continue
 		}
@@ -185,32 +210,30 @@ beacons, and what the DNS name answers. What does not answer is shown as such. T
 // moveFlags belong to the commands that move the active site.
 type moveFlags struct {
 	deploymentFlags
-	to, by, reason string
+	whoFlags
+	to     string
+	dryRun bool
 }
 
 func (f *moveFlags) register(cmd *cobra.Command) {
 	f.deploymentFlags.register(cmd, defaultMoveTimeout)
-	flags := cmd.Flags()
-	flags.StringVar(&f.to, "to", "", "`site` that shall be active")
-	flags.StringVar(&f.by, "by", "", "who asks (default: the user's name)")
-	flags.StringVar(&f.reason, "reason", "", "why, for the journal")
+	f.whoFlags.register(cmd)
+	cmd.Flags().StringVar(&f.to, "to", "", "`site` that shall be active")
+	dryRunFlag(cmd, &f.dryRun)
 }
 
 func (f *moveFlags) request(cmd *cobra.Command) (operator.Request, error) {
 	if f.to == "" {
 		return operator.Request{}, fmt.Errorf("%w: where to? pass --to SITE", operator.ErrUsage)
 	}
-	by := f.by
-	if by == "" {
-		by = "operator"
-		if u, err := user.Current(); err == nil {
-			by = u.Username
-		}
+	return operator.Request{To: f.to, By: f.who(), Reason: cmp.Or(f.reason, "not given"), Progress: tellProgress(cmd)}, nil
+}
+
+func (f *moveFlags) printPlan(cmd *cobra.Command, p operator.Plan, err error) error {
+	if err != nil {
+		return err
 	}
-	began := time.Now()
-	return operator.Request{To: f.to, By: by, Reason: cmp.Or(f.reason, "not given"), Progress: func(text string) {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%6.1fs  %s\n", time.Since(began).Seconds(), text)
-	}}, nil
+	return f.print(cmd.OutOrStdout(), p, func(out io.Writer) error { return writePlan(out, p) })
 }
 
 func (f *moveFlags) printMoved(cmd *cobra.Command, m operator.Moved) error {
@@ -244,6 +267,10 @@ the request stands. The active site turns it down if the other one is not ready 
 			op, err := f.open(ctx)
 			if err != nil {
 				return err
+			}
+			if f.dryRun {
+				p, err := op.PreviewSwitchover(ctx, q)
+				return f.printPlan(cmd, p, err)
 			}
 			m, err := op.Switchover(ctx, q)
 			if err != nil {
@@ -315,6 +342,10 @@ func (f *moveFlags) takeover(cmd *cobra.Command, lossy bool, valid time.Duration
 	op, err := f.open(ctx)
 	if err != nil {
 		return err
+	}
+	if f.dryRun {
+		p, err := op.PreviewFailover(ctx, q, lossy, valid)
+		return f.printPlan(cmd, p, err)
 	}
 	m, err := op.Failover(ctx, q, lossy, valid)
 	if err != nil {

@@ -33,6 +33,15 @@ type InitOptions struct {
 
 // Init creates the record (P1). It is the only code that does, and it refuses if there is one already.
 func (o *Operator) Init(ctx context.Context, opt InitOptions) (term.Record, error) {
+	first, err := o.PreviewInit(ctx, opt)
+	if err != nil {
+		return first, err
+	}
+	return first, o.create(ctx, first)
+}
+
+// PreviewInit checks everything and returns the record that [Operator.Init] would create.
+func (o *Operator) PreviewInit(ctx context.Context, opt InitOptions) (term.Record, error) {
 	switch r, err := o.Record(ctx); {
 	case err == nil:
 		return r, fmt.Errorf("%w: the deployment %q has a record already: term %d, held by %s",
@@ -60,7 +69,7 @@ func (o *Operator) Init(ctx context.Context, opt InitOptions) (term.Record, erro
 	if err := first.Validate(); err != nil {
 		return term.Record{}, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
-	return first, o.create(ctx, first)
+	return first, nil
 }
 
 func (o *Operator) create(ctx context.Context, first term.Record) error {

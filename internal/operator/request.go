@@ -43,21 +43,7 @@ func (o *Operator) Switchover(ctx context.Context, q Request) (Moved, error) {
 	if _, err := o.site(q.To); err != nil {
 		return Moved{}, err
 	}
-	at := began.UTC()
-	start, err := o.change(ctx, func(r *term.Record) (bool, error) {
-		switch {
-		case r.Holder == q.To && r.State == term.Held:
-			return false, nil
-		case r.State != term.Held:
-			return false, fmt.Errorf("%w: term %d is already %s by %s: wait until it has a holder again",
-				ErrRefused, r.Term, r.State, r.Holder)
-		case r.Wanted != nil && r.Wanted.Site != q.To:
-			return false, fmt.Errorf("%w: %s has already asked for site %q", ErrRefused, r.Wanted.By, r.Wanted.Site)
-		}
-		r.Wanted = &term.Wanted{Site: q.To, By: q.By, Reason: q.Reason, At: at}
-		r.TakeoverBudget = max(r.TakeoverBudget, DefaultTakeoverBudget) // somebody is looking: health may move the site again (P19)
-		return true, nil
-	})
+	start, err := o.change(ctx, request(q, began.UTC()))
 	if err != nil {
 		return Moved{}, err
 	}
@@ -77,6 +63,28 @@ func (o *Operator) Switchover(ctx context.Context, q Request) (Moved, error) {
 	})
 }
 
+// request is the edit of the record that asks for a switchover.
+func request(q Request, at time.Time) func(*term.Record) (bool, error) {
+	return func(r *term.Record) (bool, error) {
+		switch {
+		case r.Holder == q.To && r.State == term.Held:
+			return false, nil
+		case r.State != term.Held:
+			return false, fmt.Errorf("%w: term %d is already %s by %s: wait until it has a holder again",
+				ErrRefused, r.Term, r.State, r.Holder)
+		case r.Wanted != nil && r.Wanted.Site != q.To:
+			return false, fmt.Errorf("%w: %s has already asked for site %q", ErrRefused, r.Wanted.By, r.Wanted.Site)
+		}
+		r.Wanted = &term.Wanted{Site: q.To, By: q.By, Reason: q.Reason, At: at}
+		r.TakeoverBudget = max(r.TakeoverBudget, DefaultTakeoverBudget) // somebody is looking: health may move the site again (P19)
+		return true, nil
+	}
+}
+
+func approvalOf(q Request, r term.Record, at time.Time, allowDataLoss bool, validFor time.Duration) term.Approval {
+	return term.Approval{Term: r.Term, By: q.By, Reason: q.Reason, Expires: at.Add(validFor).UTC(), AllowDataLoss: allowDataLoss}
+}
+
 // Failover approves that a site takes the present term's place after its holder has fallen silent (P11, P17), with
 // the loss of data if allowDataLoss, and waits until the site serves or ctx ends. It never takes the term from a
 // holder that renews: the lease is waited out all the same. validFor bounds the approval.
@@ -92,9 +100,7 @@ func (o *Operator) Failover(ctx context.Context, q Request, allowDataLoss bool, 
 	if start.Holder == q.To {
 		return Moved{Already: true, Term: start.Term, Site: q.To, From: q.To}, nil
 	}
-	approval := term.Approval{
-		Term: start.Term, By: q.By, Reason: q.Reason, Expires: began.Add(validFor).UTC(), AllowDataLoss: allowDataLoss,
-	}
+	approval := approvalOf(q, start, began, allowDataLoss, validFor)
 	if err := o.approve(ctx, q.To, approval); err != nil {
 		return Moved{}, err
 	}
