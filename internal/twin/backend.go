@@ -1,28 +1,18 @@
 package twin
 
-import (
-	"path/filepath"
-
-	"holdfast/internal/twin/alarms"
-	"holdfast/internal/twin/api"
-)
+import "holdfast/internal/twin/api"
 
 // prepareEndpoint joins the parts to the endpoint that shows them as AWS does.
 func (t *Twin) prepareEndpoint() error {
-	metrics := alarms.NewMetrics(nil)
-	topics := alarms.NewTopics(t.topo, filepath.Join(t.dir, "mail"), "", nil)
-	evaluator, err := alarms.NewEvaluator(alarms.Options{
-		Topology: t.topo, Metrics: metrics, Speed: t.opts.Speed, Up: t.fabric.Up,
-		Notify: topics.Publish, Logger: t.logger,
-	})
+	m, err := newMonitor(t)
 	if err != nil {
 		return err
 	}
-	t.alarms = evaluator
+	t.monitor = m
 	t.endpoint, err = api.New(api.Options{
 		Topology: t.topo, Network: t.fabric, Logger: t.logger,
 		Databases: t.aurora, Containers: t.scheduler, Runner: t.scheduler, Images: t.scheduler, Balancers: t.balancers, HealthChecks: t.names,
-		Tables: t.table, Secrets: secrets{t}, Metrics: metrics, Alarms: evaluator, Scaling: api.NewScalableTargets(t.topo),
+		Tables: m.table, Secrets: secrets{t}, Metrics: m.metrics, Alarms: m.evaluator, Scaling: m.scaler,
 	})
 	return err
 }

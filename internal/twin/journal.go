@@ -131,6 +131,7 @@ func prefixed(prefix, s string) string {
 }
 
 func (t *Twin) databaseEvent(e postgres.Event) {
+	t.monitor.databaseEvent(e)
 	t.tell(t.siteOf(e.Region), "database", "%s: %s", e.Source, e.Message)
 }
 

@@ -96,8 +96,6 @@ type regionServer struct {
 }
 
 func (t *Twin) startEndpoints(context.Context) error {
-	t.alarms.Start(context.Background()) // until Down
-	t.onDown(func(context.Context) { t.alarms.Stop() })
 	for _, region := range []string{network.Outside, t.topo.Sites[0].Region, t.topo.Sites[1].Region} {
 		if err := t.startEndpoint(region); err != nil {
 			return err

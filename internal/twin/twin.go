@@ -15,7 +15,6 @@ import (
 	"holdfast/internal/pgserver"
 	"holdfast/internal/term"
 	"holdfast/internal/topology"
-	"holdfast/internal/twin/alarms"
 	"holdfast/internal/twin/api"
 	"holdfast/internal/twin/balancer"
 	"holdfast/internal/twin/dns"
@@ -55,7 +54,7 @@ type Options struct {
 type Event struct {
 	At   time.Time
 	Site string
-	// Kind is "region", "dns", "database", "task", "warden" or "target".
+	// Kind is "region", "dns", "database", "task", "warden", "target" or "alarm".
 	Kind string
 	Text string
 }
@@ -78,7 +77,7 @@ type Twin struct {
 	balancers  *balancer.Balancer
 	scheduler  *ecs.Scheduler
 	names      *dns.Server
-	alarms     *alarms.Evaluator
+	monitor    *monitor
 	endpoint   *api.Endpoint
 	operator   *operator.Operator
 	created    time.Time
@@ -135,6 +134,7 @@ func Up(ctx context.Context, opts Options) (*Twin, error) {
 		{"start DNS", t.startDNS, true},
 		{"start the services", t.startServices, false},
 		{"wait for the first site to serve", t.waitServing, false},
+		{"start the alarms", t.startMonitor, false},
 	} {
 		started := time.Now()
 		if err := step.do(ctx); err != nil {

@@ -1,6 +1,7 @@
 package alarms
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -461,7 +462,7 @@ func reasonData(w *watched, points []Point, end, now time.Time) string {
 func updateData(from, to, reason, data string) string {
 	return marshal(map[string]any{
 		"version": "1.0", "oldState": map[string]string{"stateValue": from},
-		"newState": map[string]any{"stateValue": to, "stateReason": reason, "stateReasonData": json.RawMessage(data)},
+		"newState": map[string]any{"stateValue": to, "stateReason": reason, "stateReasonData": json.RawMessage(cmp.Or(data, "{}"))},
 	})
 }
 

@@ -2,47 +2,17 @@ package api
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	autoscaling "github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"
+	awsscaling "github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling/types"
 
 	"holdfast/internal/topology"
+	"holdfast/internal/twin/autoscaling"
 )
-
-// ScalableTargets holds the bounds of services' desired counts. It starts with the topology's.
-type ScalableTargets struct {
-	mu      sync.Mutex
-	targets []topology.ScalableTarget
-}
-
-// NewScalableTargets returns the topology's targets.
-func NewScalableTargets(t topology.Topology) *ScalableTargets {
-	return &ScalableTargets{targets: slices.Clone(t.ScalableTargets)}
-}
-
-// Targets implements [Scaling].
-func (s *ScalableTargets) Targets(region string) []topology.ScalableTarget {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return inRegionOf(s.targets, region, func(t topology.ScalableTarget) string { return t.Region })
-}
-
-// Register implements [Scaling].
-func (s *ScalableTargets) Register(t topology.ScalableTarget) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, old := range s.targets {
-		if old.Region == t.Region && old.ResourceID == t.ResourceID {
-			s.targets[i] = t
-			return
-		}
-	}
-	s.targets = append(s.targets, t)
-}
 
 // ecsDimension is the only thing that the twin scales.
 const ecsDimension = types.ScalableDimensionECSServiceDesiredCount
@@ -59,6 +29,7 @@ func (e *Endpoint) autoscalingService() *service {
 		op("DescribeScalableTargets", e.describeScalableTargets, "ServiceNamespace"),
 		op("RegisterScalableTarget", e.registerScalableTarget, "ServiceNamespace", "ResourceId", "ScalableDimension"),
 		op("DescribeScalingPolicies", e.describeScalingPolicies, "ServiceNamespace"),
+		op("DescribeScalingActivities", e.describeScalingActivities, "ServiceNamespace"),
 	)
 	return s
 }
@@ -80,8 +51,8 @@ func scalingPage[T any](items []T, key func(T) string, token *string, limit *int
 }
 
 func (e *Endpoint) describeScalableTargets(
-	_ context.Context, r request, in *autoscaling.DescribeScalableTargetsInput,
-) (*autoscaling.DescribeScalableTargetsOutput, error) {
+	_ context.Context, r request, in *awsscaling.DescribeScalableTargetsInput,
+) (*awsscaling.DescribeScalableTargetsOutput, error) {
 	found := []types.ScalableTarget{}
 	for _, t := range e.options.Scaling.Targets(r.region) {
 		if in.ServiceNamespace != types.ServiceNamespaceEcs || in.ScalableDimension != "" && in.ScalableDimension != ecsDimension ||
@@ -100,7 +71,7 @@ func (e *Endpoint) describeScalableTargets(
 	}
 	page, next, err := scalingPage(found, func(t types.ScalableTarget) string { return *t.ResourceId },
 		in.NextToken, in.MaxResults)
-	return &autoscaling.DescribeScalableTargetsOutput{ScalableTargets: page, NextToken: next}, err
+	return &awsscaling.DescribeScalableTargetsOutput{ScalableTargets: page, NextToken: next}, err
 }
 
 func (e *Endpoint) scalableTargetARN(t topology.ScalableTarget) string {
@@ -113,8 +84,8 @@ func (e *Endpoint) scalingRole() string {
 }
 
 func (e *Endpoint) registerScalableTarget(
-	_ context.Context, r request, in *autoscaling.RegisterScalableTargetInput,
-) (*autoscaling.RegisterScalableTargetOutput, error) {
+	ctx context.Context, r request, in *awsscaling.RegisterScalableTargetInput,
+) (*awsscaling.RegisterScalableTargetOutput, error) {
 	if in.ServiceNamespace != types.ServiceNamespaceEcs || in.ScalableDimension != ecsDimension {
 		return nil, fail("ValidationException", "Unsupported service namespace, resource type or scalable dimension")
 	}
@@ -142,8 +113,13 @@ func (e *Endpoint) registerScalableTarget(
 	case t.Max < t.Min:
 		return nil, fail("ValidationException", "Maximum capacity cannot be less than minimum capacity")
 	}
-	e.options.Scaling.Register(t)
-	return &autoscaling.RegisterScalableTargetOutput{ScalableTargetARN: aws.String(e.scalableTargetARN(t))}, nil
+	if err := e.options.Scaling.Register(ctx, t); err != nil {
+		if errors.Is(err, autoscaling.ErrNoService) {
+			return nil, fail("ValidationException", "ECS service doesn't exist: %s", *in.ResourceId)
+		}
+		return nil, err
+	}
+	return &awsscaling.RegisterScalableTargetOutput{ScalableTargetARN: aws.String(e.scalableTargetARN(t))}, nil
 }
 
 func (e *Endpoint) scalableTarget(region, resourceID string) (t topology.ScalableTarget, exists bool) {
@@ -162,8 +138,8 @@ func (e *Endpoint) hasService(region, cluster, name string) bool {
 }
 
 func (e *Endpoint) describeScalingPolicies(
-	_ context.Context, r request, in *autoscaling.DescribeScalingPoliciesInput,
-) (*autoscaling.DescribeScalingPoliciesOutput, error) {
+	_ context.Context, r request, in *awsscaling.DescribeScalingPoliciesInput,
+) (*awsscaling.DescribeScalingPoliciesOutput, error) {
 	found := []types.ScalingPolicy{}
 	for _, p := range e.options.Topology.ScalingPolicies {
 		if p.Region != r.region || in.ServiceNamespace != types.ServiceNamespaceEcs ||
@@ -176,16 +152,18 @@ func (e *Endpoint) describeScalingPolicies(
 	}
 	page, next, err := scalingPage(found, func(p types.ScalingPolicy) string { return *p.PolicyARN },
 		in.NextToken, in.MaxResults)
-	return &autoscaling.DescribeScalingPoliciesOutput{ScalingPolicies: page, NextToken: next}, err
+	return &awsscaling.DescribeScalingPoliciesOutput{ScalingPolicies: page, NextToken: next}, err
 }
 
 func (e *Endpoint) scalingPolicy(p topology.ScalingPolicy) types.ScalingPolicy {
+	own := []types.Alarm{}
+	for _, a := range e.options.Scaling.PolicyAlarms(p) {
+		own = append(own, types.Alarm{AlarmName: aws.String(a.Name), AlarmARN: aws.String(a.ARN)})
+	}
 	return types.ScalingPolicy{
 		PolicyName: aws.String(p.Name), PolicyType: types.PolicyTypeTargetTrackingScaling, ResourceId: aws.String(p.ResourceID),
-		PolicyARN: aws.String("arn:aws:autoscaling:" + p.Region + ":" + e.options.Topology.AccountID +
-			":scalingPolicy:twin:resource/ecs/" + p.ResourceID + ":policyName/" + p.Name),
-		ServiceNamespace: types.ServiceNamespaceEcs, ScalableDimension: ecsDimension, CreationTime: aws.Time(e.created),
-		Alarms: []types.Alarm{},
+		PolicyARN:        aws.String(autoscaling.PolicyARN(e.options.Topology.AccountID, p)),
+		ServiceNamespace: types.ServiceNamespaceEcs, ScalableDimension: ecsDimension, CreationTime: aws.Time(e.created), Alarms: own,
 		TargetTrackingScalingPolicyConfiguration: &types.TargetTrackingScalingPolicyConfiguration{
 			TargetValue: aws.Float64(p.TargetValue), ScaleInCooldown: seconds(p.ScaleInCooldown),
 			ScaleOutCooldown: seconds(p.ScaleOutCooldown),
@@ -194,4 +172,24 @@ func (e *Endpoint) scalingPolicy(p topology.ScalingPolicy) types.ScalingPolicy {
 			},
 		},
 	}
+}
+
+func (e *Endpoint) describeScalingActivities(
+	_ context.Context, r request, in *awsscaling.DescribeScalingActivitiesInput,
+) (*awsscaling.DescribeScalingActivitiesOutput, error) {
+	found := []types.ScalingActivity{}
+	for _, a := range e.options.Scaling.Activities(r.region) {
+		if in.ServiceNamespace != types.ServiceNamespaceEcs || in.ResourceId != nil && *in.ResourceId != a.ResourceID ||
+			in.ScalableDimension != "" && in.ScalableDimension != ecsDimension {
+			continue
+		}
+		found = append(found, types.ScalingActivity{
+			ActivityId: aws.String(a.ID), ServiceNamespace: types.ServiceNamespaceEcs, ScalableDimension: ecsDimension,
+			ResourceId: aws.String(a.ResourceID), Description: aws.String(a.Description), Cause: aws.String(a.Cause),
+			StartTime: aws.Time(a.Start), EndTime: stamp(a.End), StatusCode: types.ScalingActivityStatusCode(a.Status),
+			StatusMessage: aws.String(a.StatusMessage),
+		})
+	}
+	page, next, err := scalingPage(found, func(a types.ScalingActivity) string { return *a.ActivityId }, in.NextToken, in.MaxResults)
+	return &awsscaling.DescribeScalingActivitiesOutput{ScalingActivities: page, NextToken: next}, err
 }

@@ -8,6 +8,7 @@ import (
 
 	"holdfast/internal/topology"
 	"holdfast/internal/twin/alarms"
+	"holdfast/internal/twin/autoscaling"
 	"holdfast/internal/twin/balancer"
 	"holdfast/internal/twin/dns"
 	"holdfast/internal/twin/ecs"
@@ -50,6 +51,8 @@ type Containers interface {
 	// Tasks returns the tasks of a cluster, those that stopped lately too; service "" means all.
 	Tasks(region, cluster, service string) ([]ecs.Task, error)
 	TaskDefinitions(region string) []topology.TaskDefinition
+	// RegisterTaskDefinition adds a revision and returns it with its number and ARN.
+	RegisterTaskDefinition(td topology.TaskDefinition) (topology.TaskDefinition, error)
 	UpdateService(ctx context.Context, region, cluster, service string, u ecs.Update) (ecs.Service, error)
 	StopTask(ctx context.Context, region, cluster, taskID, reason string) (ecs.Task, error)
 }
@@ -94,8 +97,12 @@ type Metrics interface {
 type Alarms interface {
 	// State returns an alarm's state.
 	State(region, name string) (alarms.State, bool)
+	// List returns a region's alarms on metrics; composite ones are in the topology.
+	List(region string) []topology.Alarm
 	// History returns a region's history, the newest first.
 	History(region string) []alarms.Event
+	// SetState sets a state until the next evaluation; false if there is no such alarm.
+	SetState(ctx context.Context, region, name, value, reason, data string) bool
 }
 
 // Secrets gives secrets' values.
@@ -104,10 +111,14 @@ type Secrets interface {
 	Value(region, arn string) (string, bool)
 }
 
-// Scaling holds the scalable targets; *ScalableTargets is one.
+// Scaling is Application Auto Scaling; *autoscaling.Scaler is one.
 type Scaling interface {
 	// Targets returns a region's scalable targets.
 	Targets(region string) []topology.ScalableTarget
-	// Register adds a target or changes its bounds.
-	Register(t topology.ScalableTarget)
+	// Register adds a target or changes its bounds, and brings the service within them.
+	Register(ctx context.Context, t topology.ScalableTarget) error
+	// PolicyAlarms returns the alarms that a policy made for itself.
+	PolicyAlarms(p topology.ScalingPolicy) []topology.Alarm
+	// Activities returns what was scaled in a region, the newest first.
+	Activities(region string) []autoscaling.Activity
 }

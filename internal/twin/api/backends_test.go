@@ -1,16 +1,19 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"holdfast/internal/topology"
 	"holdfast/internal/twin/alarms"
+	"holdfast/internal/twin/autoscaling"
 	"holdfast/internal/twin/balancer"
 	"holdfast/internal/twin/dns"
 	"holdfast/internal/twin/ecs"
@@ -31,6 +34,7 @@ type backends struct {
 	balancers balancers
 	checks    checks
 	alarms    *alarmStates
+	scaler    *autoscaling.Scaler
 	now       func() time.Time
 }
 
@@ -55,9 +59,14 @@ func newBackends(t testing.TB) *backends {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tasks := newContainers(t, topo)
+	scaler, err := autoscaling.New(autoscaling.Options{Topology: topo, Services: tasks, Metrics: alarms.NewMetrics(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
 	b := &backends{
 		topology: topo, fabric: fabric, table: table, metrics: alarms.NewMetrics(nil), databases: newDatabases(topo),
-		ecs: newContainers(t, topo), balancers: balancers{health: map[string][]balancer.TargetHealth{}, topology: topo, changed: map[string][]topology.WeightedTargetGroup{}}, checks: checks{}, alarms: &alarmStates{},
+		ecs: tasks, scaler: scaler, balancers: balancers{health: map[string][]balancer.TargetHealth{}, topology: topo, changed: map[string][]topology.WeightedTargetGroup{}}, checks: checks{}, alarms: &alarmStates{topology: topo, set: map[string]string{}},
 		now: time.Now,
 	}
 	for _, g := range topo.TargetGroups {
@@ -79,7 +88,7 @@ func (b *backends) options() Options {
 	return Options{
 		Topology: b.topology, Network: b.fabric, Databases: b.databases, Containers: b.ecs, Balancers: b.balancers,
 		HealthChecks: b.checks, Tables: b.table, Metrics: b.metrics, Alarms: b.alarms, Secrets: secrets{},
-		Scaling: NewScalableTargets(b.topology), Now: b.now, Runner: b.ecs, Images: b.ecs,
+		Scaling: b.scaler, Now: b.now, Runner: b.ecs, Images: b.ecs,
 	}
 }
 
@@ -327,6 +336,20 @@ func (c *containers) TaskDefinitions(region string) []topology.TaskDefinition {
 	return inRegionOf(c.topology.TaskDefinitions, region, func(td topology.TaskDefinition) string { return td.Region })
 }
 
+func (c *containers) RegisterTaskDefinition(td topology.TaskDefinition) (topology.TaskDefinition, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	td.Revision = 1
+	for _, old := range c.topology.TaskDefinitions {
+		if old.Region == td.Region && old.Family == td.Family {
+			td.Revision = max(td.Revision, old.Revision+1)
+		}
+	}
+	td.ARN = "arn:aws:ecs:" + td.Region + ":" + c.topology.AccountID + ":task-definition/" + td.Family + ":" + strconv.Itoa(td.Revision)
+	c.topology.TaskDefinitions = append(c.topology.TaskDefinitions, td)
+	return td, nil
+}
+
 func (c *containers) UpdateService(_ context.Context, region, cluster, service string, u ecs.Update) (ecs.Service, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -392,11 +415,33 @@ type secrets struct{}
 
 func (secrets) Value(_, arn string) (string, bool) { return `{"password":"of ` + arn + `"}`, true }
 
-// alarmStates says that every alarm is OK since the beginning.
-type alarmStates struct{}
+// alarmStates says that every alarm is OK since the beginning, unless it was set.
+type alarmStates struct {
+	topology topology.Topology
+	mu       sync.Mutex
+	set      map[string]string
+}
 
-func (*alarmStates) State(string, string) (alarms.State, bool) {
-	return alarms.State{Value: alarms.OK, Reason: "Threshold Crossed", Updated: time.Now(), Transitioned: time.Now()}, true
+func (a *alarmStates) List(region string) []topology.Alarm {
+	return inRegionOf(a.topology.Alarms, region, func(x topology.Alarm) string { return x.Region })
+}
+
+func (a *alarmStates) SetState(_ context.Context, region, name, value, _, _ string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, x := range a.List(region) {
+		if x.Name == name {
+			a.set[region+name] = value
+			return true
+		}
+	}
+	return false
+}
+
+func (a *alarmStates) State(region, name string) (alarms.State, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return alarms.State{Value: cmp.Or(a.set[region+name], alarms.OK), Reason: "Threshold Crossed", Updated: time.Now(), Transitioned: time.Now()}, true
 }
 
 func (*alarmStates) History(string) []alarms.Event {

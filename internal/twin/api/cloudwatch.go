@@ -13,7 +13,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 
-	"holdfast/internal/topology"
 	"holdfast/internal/twin/alarms"
 	"holdfast/internal/twin/api/wire"
 )
@@ -38,7 +37,11 @@ func (e *Endpoint) cloudwatchService() *service {
 		)
 	}
 	if e.options.Alarms != nil {
-		list = append(list, op("DescribeAlarms", e.describeAlarms), op("DescribeAlarmHistory", e.describeAlarmHistory))
+		list = append(list,
+			op("DescribeAlarms", e.describeAlarms),
+			op("DescribeAlarmHistory", e.describeAlarmHistory),
+			op("SetAlarmState", e.setAlarmState, "AlarmName", "StateValue", "StateReason"),
+		)
 	}
 	s.operations = operations(list...)
 	return s
@@ -395,95 +398,4 @@ func dimensionViews(m map[string]string) []types.Dimension {
 		out = append(out, types.Dimension{Name: aws.String(name), Value: aws.String(m[name])})
 	}
 	return out
-}
-
-// alarmPage pages a list of alarms.
-func alarmPage[T any](items []T, key func(T) string, token *string, limit *int32) ([]T, *string, error) {
-	n := 50
-	if limit != nil {
-		if n = int(*limit); n < 1 || n > 100 {
-			return nil, nil, badValue("The value %d for parameter MaxRecords is invalid: it must be between 1 and 100.", n)
-		}
-	}
-	page, next, ok := pageAfter(items, key, aws.ToString(token), n)
-	if !ok {
-		return nil, nil, shaped("InvalidNextToken", "InvalidNextToken", "The NextToken is not valid.")
-	}
-	return page, optional(next), nil
-}
-
-func (e *Endpoint) describeAlarms(
-	_ context.Context, r request, in *cloudwatch.DescribeAlarmsInput,
-) (*cloudwatch.DescribeAlarmsOutput, error) {
-	if len(in.AlarmNames) > 0 && in.AlarmNamePrefix != nil {
-		return nil, badCombination("AlarmNames and AlarmNamePrefix are mutually exclusive")
-	}
-	if in.ChildrenOfAlarmName != nil || in.ParentsOfAlarmName != nil {
-		return nil, badValue("The twin has no composite alarms.")
-	}
-	found := []types.MetricAlarm{}
-	if len(in.AlarmTypes) == 0 || slices.Contains(in.AlarmTypes, types.AlarmTypeMetricAlarm) {
-		for _, a := range e.options.Topology.Alarms {
-			state, ok := e.options.Alarms.State(r.region, a.Name)
-			if a.Region != r.region || !ok || len(in.AlarmNames) > 0 && !slices.Contains(in.AlarmNames, a.Name) ||
-				!strings.HasPrefix(a.Name, aws.ToString(in.AlarmNamePrefix)) ||
-				in.StateValue != "" && string(in.StateValue) != state.Value ||
-				in.ActionPrefix != nil && !slices.ContainsFunc(slices.Concat(a.AlarmActions, a.OKActions), func(arn string) bool {
-					return strings.HasPrefix(arn, *in.ActionPrefix)
-				}) {
-				continue
-			}
-			found = append(found, e.alarmView(a, state))
-		}
-	}
-	page, next, err := alarmPage(found, func(a types.MetricAlarm) string { return *a.AlarmName }, in.NextToken, in.MaxRecords)
-	return &cloudwatch.DescribeAlarmsOutput{
-		MetricAlarms: page, CompositeAlarms: []types.CompositeAlarm{}, NextToken: next,
-	}, err
-}
-
-func (e *Endpoint) alarmView(a topology.Alarm, s alarms.State) types.MetricAlarm {
-	out := types.MetricAlarm{
-		AlarmName: aws.String(a.Name), AlarmArn: aws.String(a.ARN), ActionsEnabled: aws.Bool(true),
-		AlarmActions: append([]string{}, a.AlarmActions...), OKActions: append([]string{}, a.OKActions...),
-		InsufficientDataActions: []string{}, AlarmConfigurationUpdatedTimestamp: aws.Time(e.created),
-		MetricName: aws.String(a.Metric), Namespace: aws.String(a.Namespace), Dimensions: dimensionViews(a.Dimensions),
-		Period: seconds(a.Period), EvaluationPeriods: aws.Int32(int32(a.EvaluationPeriods)), Threshold: aws.Float64(a.Threshold),
-		ComparisonOperator: types.ComparisonOperator(a.ComparisonOperator), TreatMissingData: optional(a.TreatMissingData),
-		StateValue: types.StateValue(s.Value), StateReason: aws.String(s.Reason), StateReasonData: optional(s.ReasonData),
-		StateUpdatedTimestamp: stamp(s.Updated), StateTransitionedTimestamp: stamp(s.Transitioned),
-	}
-	if a.DatapointsToAlarm > 0 {
-		out.DatapointsToAlarm = aws.Int32(int32(a.DatapointsToAlarm))
-	}
-	if strings.HasPrefix(a.Statistic, "p") {
-		out.ExtendedStatistic = aws.String(a.Statistic)
-	} else {
-		out.Statistic = types.Statistic(a.Statistic)
-	}
-	return out
-}
-
-func (e *Endpoint) describeAlarmHistory(
-	_ context.Context, r request, in *cloudwatch.DescribeAlarmHistoryInput,
-) (*cloudwatch.DescribeAlarmHistoryOutput, error) {
-	found := []types.AlarmHistoryItem{}
-	for _, h := range e.options.Alarms.History(r.region) {
-		if in.AlarmName != nil && *in.AlarmName != h.Alarm || in.HistoryItemType != "" && string(in.HistoryItemType) != h.Type ||
-			in.StartDate != nil && h.At.Before(*in.StartDate) || in.EndDate != nil && h.At.After(*in.EndDate) ||
-			len(in.AlarmTypes) > 0 && !slices.Contains(in.AlarmTypes, types.AlarmTypeMetricAlarm) {
-			continue
-		}
-		found = append(found, types.AlarmHistoryItem{
-			AlarmName: aws.String(h.Alarm), AlarmType: types.AlarmTypeMetricAlarm, Timestamp: aws.Time(h.At),
-			HistoryItemType: types.HistoryItemType(h.Type), HistorySummary: aws.String(h.Summary), HistoryData: optional(h.Data),
-		})
-	}
-	if in.ScanBy == types.ScanByTimestampAscending {
-		slices.Reverse(found)
-	}
-	page, next, err := alarmPage(found, func(h types.AlarmHistoryItem) string {
-		return h.Timestamp.Format(time.RFC3339Nano) + " " + *h.AlarmName + " " + string(h.HistoryItemType) + " " + *h.HistorySummary
-	}, in.NextToken, in.MaxRecords)
-	return &cloudwatch.DescribeAlarmHistoryOutput{AlarmHistoryItems: page, NextToken: next}, err
 }

@@ -39,6 +39,7 @@ func (e *Endpoint) ecsService() *service {
 		op("StopTask", e.stopTask, "Task"),
 		op("ListTaskDefinitions", e.listTaskDefinitions),
 		op("DescribeTaskDefinition", e.describeTaskDefinition, "TaskDefinition"),
+		op("RegisterTaskDefinition", e.registerTaskDefinition, "Family", "ContainerDefinitions"),
 	)
 	if e.options.Runner != nil {
 		s.operations["RunTask"] = op("RunTask", e.runTask, "TaskDefinition")
@@ -444,6 +445,10 @@ func (e *Endpoint) describeTaskDefinition(
 	if err != nil {
 		return nil, err
 	}
+	return &awsecs.DescribeTaskDefinitionOutput{TaskDefinition: taskDefinitionView(td), Tags: []types.Tag{}}, nil
+}
+
+func taskDefinitionView(td topology.TaskDefinition) *types.TaskDefinition {
 	out := &types.TaskDefinition{
 		TaskDefinitionArn: aws.String(td.ARN), Family: aws.String(td.Family), Revision: int32(td.Revision),
 		Status: types.TaskDefinitionStatusActive, NetworkMode: types.NetworkModeAwsvpc,
@@ -456,7 +461,7 @@ func (e *Endpoint) describeTaskDefinition(
 	for _, c := range td.Containers {
 		out.ContainerDefinitions = append(out.ContainerDefinitions, containerDefinition(td, c))
 	}
-	return &awsecs.DescribeTaskDefinitionOutput{TaskDefinition: out, Tags: []types.Tag{}}, nil
+	return out
 }
 
 func containerDefinition(td topology.TaskDefinition, c topology.Container) types.ContainerDefinition {
