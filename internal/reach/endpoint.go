@@ -46,6 +46,54 @@ func Host(name string, address netip.Addr) Endpoint {
 	return Endpoint{Name: name, Address: address}
 }
 
+// Client is somebody on the internet whom the deployment means to serve: with an address that most of its listeners let
+// in. Anybody will do where they let in everybody; where they name addresses, it is one of those.
+func Client(t topology.Topology) Endpoint {
+	n := New(t)
+	candidates := []netip.Addr{clientAddress}
+	for _, lb := range t.LoadBalancers {
+		for _, g := range t.SecurityGroups {
+			if slices.Contains(lb.SecurityGroupIDs, g.ID) {
+				candidates = append(candidates, n.addresses(g.Ingress)...)
+			}
+		}
+	}
+	best, most := clientAddress, -1
+	for _, address := range candidates {
+		open := 0
+		for _, l := range t.Listeners {
+			lb, _ := balancerOf(t, l.LoadBalancerARN)
+			if !lb.Internal && n.Connect(Host("a client", address), LoadBalancer(t, lb), "tcp", l.Port).OK {
+				open++
+			}
+		}
+		if open > most {
+			best, most = address, open
+		}
+	}
+	return Host("a client", best)
+}
+
+// addresses is one address of each prefix that rules name.
+func (n Network) addresses(rules []topology.SecurityGroupRule) []netip.Addr {
+	var cidrs []string
+	for _, r := range rules {
+		cidrs = append(cidrs, r.CIDR)
+		for _, l := range n.Lists {
+			if l.ID == r.PrefixListID {
+				cidrs = append(cidrs, l.CIDRs...)
+			}
+		}
+	}
+	var list []netip.Addr
+	for _, cidr := range cidrs {
+		if prefix, err := netip.ParsePrefix(cidr); err == nil && prefix.Addr().Is4() {
+			list = append(list, prefix.Masked().Addr())
+		}
+	}
+	return list
+}
+
 // Service is the endpoint of an AWS service in a Region, under its usual name.
 func Service(region, service string) Endpoint {
 	return Endpoint{Name: service + " in " + region, Service: service, Region: region, Address: serviceAddress}
@@ -64,19 +112,13 @@ func LoadBalancer(t topology.Topology, lb topology.LoadBalancer) Endpoint {
 	return e
 }
 
-// Task is the n-th task of a service. Tasks are spread over the service's subnets.
-func Task(t topology.Topology, s topology.Service, n int) Endpoint {
-	e := Endpoint{Name: "task of " + s.Name}
-	if len(s.SubnetIDs) == 0 {
-		return e
-	}
-	subnet := s.SubnetIDs[n%len(s.SubnetIDs)]
-	in := Interface{SubnetID: subnet, SecurityGroupIDs: s.SecurityGroupIDs, Address: addressIn(t, subnet, 20+n)}
+// Task is the n-th task of a service in a subnet.
+func Task(t topology.Topology, s topology.Service, subnetID string, n int) Endpoint {
+	in := Interface{SubnetID: subnetID, SecurityGroupIDs: s.SecurityGroupIDs, Address: addressIn(t, subnetID, 20+n)}
 	if s.AssignPublicIP {
 		in.PublicAddress = nth(publicBlock, hash(s.ARN)+n)
 	}
-	e.Interfaces = []Interface{in}
-	return e
+	return Endpoint{Name: "task of " + s.Name, Interfaces: []Interface{in}}
 }
 
 // Database is a database instance; without its availability zone, all places where it may be.

@@ -30,14 +30,15 @@ func Flows(t topology.Topology) []Flow {
 	add := func(from, to Endpoint, port int, why string) {
 		flows = append(flows, Flow{From: from, To: to, Port: port, Why: why, Verdict: n.Connect(from, to, "tcp", port)})
 	}
+	client := Client(t)
 	for _, l := range t.Listeners {
 		if lb, ok := balancerOf(t, l.LoadBalancerARN); ok && !lb.Internal {
-			add(Host("a client", clientAddress), LoadBalancer(t, lb), l.Port, "listener")
+			add(client, LoadBalancer(t, lb), l.Port, "listener")
 		}
 	}
 	for _, s := range t.Services {
-		for place := range s.SubnetIDs {
-			task := Task(t, s, place)
+		for place, subnet := range s.SubnetIDs {
+			task := Task(t, s, subnet, place)
 			for _, need := range needs(t, s) {
 				add(task, need.to, need.port, need.why)
 			}

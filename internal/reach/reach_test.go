@@ -208,6 +208,30 @@ func TestDefaultFlows(t *testing.T) {
 	}
 }
 
+// TestClientIsOneOfThoseMeant: where a balancer names whom it lets in, the client is one of them.
+func TestClientIsOneOfThoseMeant(t *testing.T) {
+	topo, err := topology.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := Client(topo); c.Address != clientAddress {
+		t.Errorf("the client of a public deployment is %s", c.Address)
+	}
+	topo.PrefixLists = []topology.PrefixList{{ID: "pl-1", CIDRs: []string{"192.0.2.64/26"}}}
+	for i := range topo.SecurityGroups {
+		ingress := slices.Clone(topo.SecurityGroups[i].Ingress)
+		for r := range ingress {
+			if ingress[r].CIDR == "0.0.0.0/0" {
+				ingress[r].CIDR, ingress[r].PrefixListID = "", "pl-1"
+			}
+		}
+		topo.SecurityGroups[i].Ingress = ingress
+	}
+	if c := Client(topo); c.Address != netip.MustParseAddr("192.0.2.64") {
+		t.Errorf("the client of a deployment for the list's addresses is %s", c.Address)
+	}
+}
+
 // TestMoreRulesNeverCloseAnything: rules only allow, so adding one opens or changes nothing, and taking one away closes
 // or changes nothing.
 func TestMoreRulesNeverCloseAnything(t *testing.T) {

@@ -24,13 +24,19 @@ const (
 )
 
 // environment is a container's whole environment. Names that only DNS on AWS knows are replaced by addresses, so any
-// program finds its database; durations of the project's own programs are divided by the speed; secrets get values;
+// program finds its database, by relays of the task's own; durations of the project's own programs are divided by the speed; secrets get values;
 // the AWS variables point at the region's own endpoint.
-func (t *Twin) environment(svc topology.Service, c topology.Container, _ netip.Addr) []string {
-	names := t.substitutions(svc.Region)
+func (t *Twin) environment(svc topology.Service, c topology.Container, address netip.Addr) []string {
+	t.mu.Lock()
+	a := t.attached[address]
+	t.mu.Unlock()
+	if a == nil { // the task is ending already
+		return nil
+	}
+	names := a.replacer()
 	env := map[string]string{
 		"PATH":                        "/usr/local/bin:/usr/bin:/bin",
-		"AWS_ENDPOINT_URL":            t.regionURL(svc.Region),
+		"AWS_ENDPOINT_URL":            a.api,
 		"AWS_ACCESS_KEY_ID":           api.AccessKeyID,
 		"AWS_SECRET_ACCESS_KEY":       api.SecretAccessKey,
 		"AWS_REGION":                  svc.Region,
@@ -58,31 +64,6 @@ func (t *Twin) environment(svc topology.Service, c topology.Container, _ netip.A
 	}
 	slices.Sort(list)
 	return list
-}
-
-// substitutions maps every DNS name of the deployment to an address, as seen from a region.
-func (t *Twin) substitutions(region string) *strings.Replacer {
-	type pair struct{ name, address string }
-	var pairs []pair
-	for _, c := range t.topo.DBClusters {
-		for _, name := range []string{c.Endpoint, c.ReaderEndpoint} {
-			if host, _, ok := t.aurora.EndpointAddressFrom(region, name); ok {
-				pairs = append(pairs, pair{name, host})
-			}
-		}
-	}
-	for name, address := range t.balancerNames(region) {
-		pairs = append(pairs, pair{name, address})
-	}
-	// A name may be the beginning of another one: the longest goes first.
-	slices.SortFunc(pairs, func(a, b pair) int { return len(b.name) - len(a.name) })
-	var flat []string
-	for _, p := range pairs {
-		if p.name != "" {
-			flat = append(flat, p.name, p.address)
-		}
-	}
-	return strings.NewReplacer(flat...)
 }
 
 // scaled divides a duration in one of the project's own variables by the speed.

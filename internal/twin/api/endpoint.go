@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -36,6 +37,10 @@ type Options struct {
 	Scaling      Scaling
 	Runner       TaskRunner
 	Images       Images
+
+	// Admit, if set, returns when the networks let a caller at an address reach a service in a region, or an error when
+	// ctx ends, and then the caller gets no answer.
+	Admit func(ctx context.Context, from netip.Addr, region, service string) error
 
 	// OnCall is called for every call after it ended, from many goroutines; nil means nobody listens.
 	OnCall func(Call)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -61,6 +62,8 @@ type exchange struct {
 	call     Call
 	message  *message
 	service  *service
+	// scope is the service's name in the signature, which is that of its endpoints too.
+	scope string
 	// received is when the whole request had been read.
 	received time.Time
 }
@@ -82,7 +85,7 @@ func (x *exchange) run(w http.ResponseWriter) (answer reply, ok bool) {
 		}
 		return reply{}, false // the client is gone
 	}
-	x.service = e.services[signed.service]
+	x.service, x.scope = e.services[signed.service], signed.service
 	x.call.Service, x.call.Region = signed.service, signed.region
 	if x.service != nil {
 		x.call.Service = x.service.id
@@ -158,6 +161,12 @@ func (x *exchange) travel() (reply, bool) {
 	stop := context.AfterFunc(x.http.Context(), cancelClient)
 	defer stop()
 
+	if e.options.Admit != nil {
+		from, _ := netip.ParseAddrPort(x.http.RemoteAddr) // a caller without an address is a stranger
+		if e.options.Admit(client, from.Addr(), x.call.Region, x.scope) != nil {
+			return reply{}, false
+		}
+	}
 	if e.move(client, x.caller, x.call.Region) != nil {
 		return reply{}, false
 	}

@@ -1,9 +1,11 @@
 package balancer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -21,7 +23,10 @@ type Options struct {
 	Speed float64
 	// OnTargetHealth, if set, is told of every change of a target's state. It must not block.
 	OnTargetHealth func(TargetHealthChange)
-	Logger         *slog.Logger
+	// Admit, if set, returns when the networks let a connection between two addresses through, or an error that is a
+	// time-out when ctx ends. The port is the deployment's, before [network.Port] maps it.
+	Admit  func(ctx context.Context, from, to netip.Addr, port int) error
+	Logger *slog.Logger
 }
 
 // TargetHealth is one target as DescribeTargetHealth shows it.
@@ -115,6 +120,29 @@ func New(opts Options) (*Balancer, error) {
 		b.balancers = append(b.balancers, l)
 	}
 	return b, nil
+}
+
+// dialer connects from one of the load balancers to targets.
+func (b *Balancer) dialer(from netip.Addr) func(ctx context.Context, network, address string) (net.Conn, error) {
+	plain := &net.Dialer{}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+		defer cancel()
+		if target, err := netip.ParseAddrPort(address); err == nil && b.opts.Admit != nil {
+			if err := b.opts.Admit(ctx, from, target.Addr(), int(target.Port())); err != nil {
+				return nil, err
+			}
+		}
+		return plain.DialContext(ctx, network, address)
+	}
+}
+
+// admission asks the networks about the clients of one listener, nil if nobody has to be asked.
+func (b *Balancer) admission(to netip.Addr, port int) func(ctx context.Context, from netip.Addr) error {
+	if b.opts.Admit == nil {
+		return nil
+	}
+	return func(ctx context.Context, from netip.Addr) error { return b.opts.Admit(ctx, from, to, port) }
 }
 
 // scaled divides a configured duration by the speed.

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,12 +80,23 @@ func (g *group) checkClient() *http.Client {
 	return &http.Client{
 		Timeout: timeout,
 		Transport: &http.Transport{
+			DialContext:         g.owner.dialer(g.checker()),
 			DisableKeepAlives:   true,
 			TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, // an ALB does not validate its targets' certificates
 			TLSHandshakeTimeout: timeout,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// checker is the address that the checks come from: that of the first load balancer that forwards to the group.
+func (g *group) checker() netip.Addr {
+	for _, l := range g.owner.balancers {
+		if slices.Contains(l.targetGroups(), g.config.ARN) {
+			return l.address
+		}
+	}
+	return netip.Addr{}
 }
 
 // request makes one check.

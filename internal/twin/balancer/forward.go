@@ -32,7 +32,7 @@ const (
 
 func (l *loadBalancer) newTransport() *http.Transport {
 	return &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
+		DialContext:            l.owner.dialer(l.address),
 		ResponseHeaderTimeout:  l.idle,
 		IdleConnTimeout:        l.idle,
 		MaxIdleConnsPerHost:    idlePerTarget,

@@ -154,7 +154,7 @@ func (l *loadBalancer) start() error {
 	var sockets []net.Listener
 	for _, listener := range l.listeners {
 		address := network.HostPort(l.address, l.owner.opts.Fabric.Port(listener.Port))
-		socket, err := l.owner.opts.Fabric.Listen(l.config.Region, address)
+		socket, err := l.owner.opts.Fabric.Listen(l.config.Region, address, l.owner.admission(l.address, listener.Port))
 		if err != nil {
 			for _, s := range sockets {
 				_ = s.Close()

@@ -43,6 +43,22 @@ var checkerRegions = []struct{ region, ip string }{
 	{"us-west-2", "15.177.18.21"},
 }
 
+// Checker is one place that health checks come from.
+type Checker struct {
+	Region string
+	// IPAddress is its address on the internet, Source the one that it connects from on this machine.
+	IPAddress, Source netip.Addr
+}
+
+// Checkers lists where health checks come from.
+func (s *Server) Checkers() []Checker {
+	var list []Checker
+	for i, place := range checkerRegions {
+		list = append(list, Checker{place.region, netip.MustParseAddr(place.ip), s.sources[i]})
+	}
+	return list
+}
+
 // What Route 53 says.
 const (
 	statusTimedOut = "Failure: Connection timed out. The endpoint or the internet connection is down, or requests are being blocked by your firewall. " +
@@ -169,7 +185,7 @@ func (s *Server) watch(ctx context.Context, c *check, index int) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
-		passed, status := s.probe(ctx, c.config)
+		passed, status := s.probe(ctx, c.config, s.sources[index])
 		if ctx.Err() != nil {
 			return
 		}
@@ -251,7 +267,7 @@ func (s *Server) resolveHost(host string) (netip.Addr, bool) {
 }
 
 // probe makes one check, from outside all regions.
-func (s *Server) probe(ctx context.Context, config topology.HealthCheck) (passed bool, status string) {
+func (s *Server) probe(ctx context.Context, config topology.HealthCheck, source netip.Addr) (passed bool, status string) {
 	ip, ok := s.resolveHost(config.FQDN)
 	if !ok {
 		return false, statusNoSuchName
@@ -268,7 +284,13 @@ func (s *Server) probe(ctx context.Context, config topology.HealthCheck) (passed
 			return false, statusTimedOut
 		}
 	}
-	conn, err := (&net.Dialer{}).DialContext(connecting, "tcp", network.HostPort(ip, s.opts.Fabric.Port(config.Port)))
+	if s.opts.Admit != nil {
+		if err := s.opts.Admit(connecting, source, ip, config.Port); err != nil {
+			return false, statusTimedOut
+		}
+	}
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: source.AsSlice()}}
+	conn, err := dialer.DialContext(connecting, "tcp", network.HostPort(ip, s.opts.Fabric.Port(config.Port)))
 	if err != nil {
 		var netErr net.Error
 		if errors.As(err, &netErr) && netErr.Timeout() {

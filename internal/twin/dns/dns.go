@@ -40,7 +40,10 @@ type Options struct {
 	// AliasHealthy says whether an alias target is healthy for records with evaluate_target_health, usually
 	// balancer.Evaluate; nil means always.
 	AliasHealthy func(dnsName string) bool
-	Logger       *slog.Logger
+	// Admit, if set, returns when the networks let a health checker's connection through, or an error when ctx ends.
+	// The port is the deployment's, before [network.Port] maps it.
+	Admit  func(ctx context.Context, from, to netip.Addr, port int) error
+	Logger *slog.Logger
 }
 
 // Change is a change of what a name with failover records is answered with. From and to are set identifiers.
@@ -55,6 +58,8 @@ type Server struct {
 	// failovers lists the names whose answer depends on health, in the order of the topology.
 	failovers []*failover
 	address   string
+	// sources are the checkers' own addresses on this machine, in the order of checkerRegions.
+	sources []netip.Addr
 
 	life    sync.Mutex
 	cancel  context.CancelFunc
@@ -95,6 +100,13 @@ func New(opts Options) (*Server, error) {
 	ip := opts.Fabric.Allocate(network.Outside, "dns")
 	if !ip.IsValid() {
 		return nil, errors.New("no address is left for the DNS server")
+	}
+	for _, place := range checkerRegions {
+		source := opts.Fabric.Allocate(network.Outside, "health-checker/"+place.region)
+		if !source.IsValid() {
+			return nil, errors.New("no address is left for the health checkers")
+		}
+		s.sources = append(s.sources, source)
 	}
 	s.address = network.HostPort(ip, opts.Fabric.Port(dnsPort))
 	s.review(time.Now())

@@ -406,7 +406,7 @@ func TestRegionLost(t *testing.T) {
 func TestSlowAnswerFails(t *testing.T) {
 	r := newRig(t, nil, func(o *Options) { o.Speed = 1000 })
 	r.delay.Store(int64(5 * time.Second))
-	passed, status := r.probe(context.Background(), r.checks[checkID].config)
+	passed, status := r.probe(context.Background(), r.checks[checkID].config, r.sources[0])
 	if passed || status != statusNoResponse {
 		t.Errorf("%t %q", passed, status)
 	}
@@ -428,7 +428,7 @@ func TestProbeOtherKinds(t *testing.T) {
 	} {
 		probe := config
 		c.change(&probe)
-		passed, status := r.probe(context.Background(), probe)
+		passed, status := r.probe(context.Background(), probe, r.sources[0])
 		if status != c.want || passed != strings.HasPrefix(status, "Success") {
 			t.Errorf("%+v: %t %q, want %q", probe, passed, status, c.want)
 		}

@@ -25,6 +25,8 @@ var (
 	ErrInvalid = errors.New("invalid parameter")
 	// ErrNoImage: a container's image has no program on this machine.
 	ErrNoImage = errors.New("no program on this machine is known for the image")
+	// ErrResources is ResourceInitializationError: a task could not get what it has to have before it starts.
+	ErrResources = errors.New("ResourceInitializationError")
 	// ErrRegionDown: the region is lost or was never started.
 	ErrRegionDown = errors.New("the region is down")
 )
@@ -34,6 +36,16 @@ type Image struct {
 	Path string
 	// Args are used unless the container has a command of its own.
 	Args []string
+}
+
+// Attachment is one task's place.
+type Attachment struct {
+	// Service has the security groups of the task.
+	Service    topology.Service
+	Definition topology.TaskDefinition
+	// SubnetID is where the task was placed, Address what it has on this machine.
+	SubnetID string
+	Address  netip.Addr
 }
 
 // Registrar is where tasks are registered as targets; balancer.Balancer is one.
@@ -53,7 +65,11 @@ type Options struct {
 	// Environment builds a container's whole environment (secrets, substituted names, scaled durations);
 	// HOLDFAST_TASK_ADDRESS is added. Nil is the container's own environment as it is.
 	Environment func(svc topology.Service, c topology.Container, address netip.Addr) []string
-	Registrar   Registrar
+	// Attach, if set, gives a task its place in the network before its first container starts; an error ends the task. An
+	// error that wraps [ErrResources] is the task's stopped reason as it is. Detach undoes it once the task has ended.
+	Attach    func(Attachment) error
+	Detach    func(address netip.Addr)
+	Registrar Registrar
 	// TargetHealth gives the state ("healthy", "unhealthy", …) and reason of a target; with it the scheduler replaces
 	// unhealthy tasks and waits for healthy ones in deployments, as ECS does. Nil counts every running task as healthy.
 	TargetHealth func(targetGroupARN string, ip netip.Addr, port int) (state, reason string)

@@ -131,6 +131,9 @@ func (s *Scheduler) run(r *region, t *taskState) {
 		t.view.StopCode, t.view.StoppedReason = "EssentialContainerExited", "Essential container in task exited"
 		if err != nil {
 			t.view.StopCode, t.view.StoppedReason = "TaskFailedToStart", "CannotStartContainerError: "+err.Error()
+			if errors.Is(err, ErrResources) {
+				t.view.StoppedReason = err.Error()
+			}
 		}
 		s.failed(t.service, t)
 		s.emit(t.service, t.view.ARN, "task %s stopped: %s%s", t.view.ID, t.view.StoppedReason, t.exitCodes())
@@ -140,6 +143,9 @@ func (s *Scheduler) run(r *region, t *taskState) {
 		s.drain(t)
 	}
 	s.end(t)
+	if s.opts.Detach != nil {
+		s.opts.Detach(t.address)
+	}
 	s.mu.Lock()
 	forgotten := s.bury(t)
 	s.mu.Unlock()
@@ -151,6 +157,14 @@ func (s *Scheduler) run(r *region, t *taskState) {
 
 // begin starts the containers' processes.
 func (s *Scheduler) begin(r *region, t *taskState) error {
+	if s.opts.Attach != nil {
+		s.mu.Lock()
+		place := Attachment{Service: t.service.Service, Definition: t.definition, SubnetID: t.view.SubnetID, Address: t.address}
+		s.mu.Unlock()
+		if err := s.opts.Attach(place); err != nil {
+			return err
+		}
+	}
 	for _, c := range t.containers {
 		spec, err := s.spec(t, c)
 		if err != nil {

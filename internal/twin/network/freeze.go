@@ -3,8 +3,11 @@ package network
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
+	"net/netip"
 	"sync"
+	"time"
 )
 
 // SetFrozen says that everything in a region stands still, as when its machines hang, or goes on again. Unlike a lost
@@ -65,68 +68,100 @@ func (f *Fabric) awaitThaw(over <-chan struct{}, region string) {
 
 // Listen listens for a server of a region that runs in this process. While the region is frozen the server hears
 // nothing and nothing of it is heard, as if it were a process that is stopped.
-func (f *Fabric) Listen(region, address string) (net.Listener, error) {
+//
+// Admit, if not nil, is asked about every new connection by the client's address: it returns when the network lets the
+// connection through, or an error when ctx ends. Until then the client waits in silence.
+func (f *Fabric) Listen(region, address string, admit func(ctx context.Context, from netip.Addr) error) (net.Listener, error) {
 	listener, err := net.Listen("tcp4", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen in %s: %w", describe(region), err)
 	}
-	return &freezableListener{Listener: listener, fabric: f, region: region, closed: make(chan struct{})}, nil
+	return &regionListener{Listener: listener, fabric: f, region: region, admit: admit, closed: make(chan struct{})}, nil
 }
 
-type freezableListener struct {
+type regionListener struct {
 	net.Listener
 	fabric *Fabric
 	region string
+	admit  func(ctx context.Context, from netip.Addr) error
 	once   sync.Once
 	closed chan struct{}
 }
 
 // Accept leaves connections of a frozen region to the kernel: the client sees them established.
-func (l *freezableListener) Accept() (net.Conn, error) {
+func (l *regionListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
 	l.fabric.awaitThaw(l.closed, l.region)
-	return &freezableConn{Conn: conn, fabric: l.fabric, region: l.region, closed: make(chan struct{})}, nil
+	c := &regionConn{Conn: conn, fabric: l.fabric, region: l.region}
+	c.open, c.end = context.WithCancel(context.Background())
+	if l.admit != nil {
+		c.admitted = sync.OnceValue(func() error { return c.wait(l.admit) })
+	}
+	return c, nil
 }
 
-func (l *freezableListener) Close() error {
+func (l *regionListener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return l.Listener.Close()
 }
 
-// freezableConn is a connection of a server that may be frozen. It does not embed the TCP connection: its ReadFrom and
-// WriteTo would go past Read and Write.
-type freezableConn struct {
+// regionConn is a connection of a server in a region. It does not embed the TCP connection: its ReadFrom and WriteTo
+// would go past Read and Write.
+type regionConn struct {
 	net.Conn
 	fabric *Fabric
 	region string
-	once   sync.Once
-	closed chan struct{}
+	// admitted waits, the first time, until the network has let the client through; nil if nobody asks.
+	admitted func() error
+	// open ends with Close.
+	open context.Context
+	end  context.CancelFunc
 }
 
-func (c *freezableConn) Read(p []byte) (int, error) {
+// wait asks whether the client may connect, for as long as a client tries. It runs with the server's first read, so that
+// one client's silence does not keep others from being accepted.
+func (c *regionConn) wait(admit func(ctx context.Context, from netip.Addr) error) error {
+	ctx, cancel := context.WithTimeout(c.open, holdLimit)
+	defer cancel()
+	began := time.Now()
+	if err := admit(ctx, hostOf(c.RemoteAddr().String())); err != nil {
+		return err
+	}
+	if time.Since(began) > dropped && gone(c.Conn.(*net.TCPConn)) { // as in Proxy.connect
+		return io.EOF
+	}
+	return nil
+}
+
+func (c *regionConn) Read(p []byte) (int, error) {
+	if c.admitted != nil {
+		if err := c.admitted(); err != nil {
+			return 0, err
+		}
+	}
 	n, err := c.Conn.Read(p)
-	c.fabric.awaitThaw(c.closed, c.region)
+	c.fabric.awaitThaw(c.open.Done(), c.region)
 	return n, err
 }
 
-func (c *freezableConn) Write(p []byte) (int, error) {
-	c.fabric.awaitThaw(c.closed, c.region)
+func (c *regionConn) Write(p []byte) (int, error) {
+	c.fabric.awaitThaw(c.open.Done(), c.region)
 	return c.Conn.Write(p)
 }
 
-func (c *freezableConn) Close() error {
-	c.once.Do(func() { close(c.closed) })
+func (c *regionConn) Close() error {
+	c.end()
 	return c.Conn.Close()
 }
 
 // CloseWrite ends one direction, as an upgraded connection does.
-func (c *freezableConn) CloseWrite() error {
-	c.fabric.awaitThaw(c.closed, c.region)
+func (c *regionConn) CloseWrite() error {
+	c.fabric.awaitThaw(c.open.Done(), c.region)
 	return c.Conn.(*net.TCPConn).CloseWrite()
 }
 
 // SetLinger lets a server make its close a reset.
-func (c *freezableConn) SetLinger(seconds int) error { return c.Conn.(*net.TCPConn).SetLinger(seconds) }
+func (c *regionConn) SetLinger(seconds int) error { return c.Conn.(*net.TCPConn).SetLinger(seconds) }

@@ -13,7 +13,7 @@ import (
 // echo serves a frozen-able echo in a region until the test ends and returns its address.
 func echo(t *testing.T, f *Fabric, region string) string {
 	t.Helper()
-	listener, err := f.Listen(region, HostPort(f.Allocate(region, "echo"), 7007))
+	listener, err := f.Listen(region, HostPort(f.Allocate(region, "echo"), 7007), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -30,6 +31,17 @@ type ProxyConfig struct {
 	ToRegion string
 	// Target is asked for every new connection; false refuses it (on loopback: accepted, then reset).
 	Target func() (addr string, ok bool)
+	// Filter, if set, is what the rules of the networks on the way say.
+	Filter Filter
+}
+
+// Filter decides what a relay may carry. It must be safe for concurrent use.
+type Filter interface {
+	// Open returns when a connection to an address may be made, or an error when ctx ends first.
+	Open(ctx context.Context, address netip.Addr) error
+	// Carries says whether packets of an open connection find their way right now, and gives a channel that is closed
+	// when that may change.
+	Carries(address netip.Addr) (ok bool, changed <-chan struct{})
 }
 
 // Proxy relays TCP connections over one link.
@@ -161,7 +173,8 @@ func (p *Proxy) connect(ctx context.Context, client *net.TCPConn) (*net.TCPConn,
 	hold, cancel := context.WithTimeout(ctx, holdLimit)
 	defer cancel()
 	held := !p.fabric.Reachable(p.config.FromRegion, p.config.ToRegion)
-	if err := p.fabric.Traverse(hold, p.config.FromRegion, p.config.ToRegion); err != nil {
+	err := p.fabric.Traverse(hold, p.config.FromRegion, p.config.ToRegion)
+	if err != nil {
 		return nil, err
 	}
 	// A client that gave up while its handshake was unanswered has sent nothing on a real network. Here the kernel took
@@ -173,6 +186,11 @@ func (p *Proxy) connect(ctx context.Context, client *net.TCPConn) (*net.TCPConn,
 	if !ok {
 		return nil, errors.New("refused")
 	}
+	if p.config.Filter != nil {
+		if address, err = p.pass(hold, client, address); err != nil {
+			return nil, err
+		}
+	}
 	// The target sees the relay's own address as the peer, so that it knows which region the connection came from.
 	dialer := net.Dialer{Timeout: dialLimit}
 	if local, isTCP := p.listener.Addr().(*net.TCPAddr); isTCP {
@@ -183,6 +201,34 @@ func (p *Proxy) connect(ctx context.Context, client *net.TCPConn) (*net.TCPConn,
 		return nil, err
 	}
 	return conn.(*net.TCPConn), nil
+}
+
+// pass waits until the filter lets a connection to the target through, and returns the target of that moment.
+func (p *Proxy) pass(ctx context.Context, client *net.TCPConn, address string) (string, error) {
+	began := time.Now()
+	for {
+		if err := p.config.Filter.Open(ctx, hostOf(address)); err != nil {
+			return "", err
+		}
+		now, ok := p.config.Target()
+		switch {
+		case !ok:
+			return "", errors.New("refused")
+		case time.Since(began) > dropped && gone(client): // as in connect
+			return "", errors.New("the client gave up")
+		case now == address:
+			return now, nil
+		}
+		address = now
+	}
+}
+
+// dropped is longer than a filter takes that has nothing against a connection.
+const dropped = 10 * time.Millisecond
+
+func hostOf(address string) netip.Addr {
+	parsed, _ := netip.ParseAddrPort(address) // targets are addresses of this fabric
+	return parsed.Addr()
 }
 
 // gone reports whether the peer has closed its end, even if there are bytes left to read.

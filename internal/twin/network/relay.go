@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -114,6 +115,12 @@ func (q *pipeline) close() {
 	q.changed.Broadcast()
 }
 
+// hop is the way of one direction of a connection; target is the end that was connected to, in both directions.
+type hop struct {
+	from, to string
+	target   netip.Addr
+}
+
 // relay copies both directions until both have ended, or until ctx is cancelled, which resets both ends.
 func (p *Proxy) relay(ctx context.Context, cancel context.CancelFunc, client, target *net.TCPConn) {
 	forth, back := newPipeline(), newPipeline()
@@ -127,8 +134,9 @@ func (p *Proxy) relay(ctx context.Context, cancel context.CancelFunc, client, ta
 	var readers, writers sync.WaitGroup
 	readers.Go(func() { p.read(client, forth, from, to) })
 	readers.Go(func() { p.read(target, back, to, from) })
-	writers.Go(func() { p.write(ctx, cancel, target, forth, back, from, to) })
-	writers.Go(func() { p.write(ctx, cancel, client, back, forth, to, from) })
+	remote := hostOf(target.RemoteAddr().String())
+	writers.Go(func() { p.write(ctx, cancel, target, forth, back, hop{from, to, remote}) })
+	writers.Go(func() { p.write(ctx, cancel, client, back, forth, hop{to, from, remote}) })
 	writers.Wait()
 	// Both directions were delivered to their end: what a reader still reads has nowhere to go.
 	if stop() {
@@ -157,11 +165,11 @@ func (p *Proxy) read(src *net.TCPConn, q *pipeline, from, to string) {
 }
 
 // write delivers to dst what has arrived, in time, until the end of the direction.
-func (p *Proxy) write(ctx context.Context, cancel context.CancelFunc, dst *net.TCPConn, q, reverse *pipeline, from, to string) {
+func (p *Proxy) write(ctx context.Context, cancel context.CancelFunc, dst *net.TCPConn, q, reverse *pipeline, hop hop) {
 	failed := false
 	for {
 		s, ok := q.peek()
-		if !ok || !p.arrived(ctx, s.arrive, from, to) {
+		if !ok || !p.arrived(ctx, s.arrive, hop.target, hop.from, hop.to) {
 			return
 		}
 		switch {
@@ -170,7 +178,7 @@ func (p *Proxy) write(ctx context.Context, cancel context.CancelFunc, dst *net.T
 				// The receiver is gone. Its reset travels back behind what it had sent before; until it arrives the
 				// sender goes on sending.
 				failed = true
-				_, _, delay, _ := p.fabric.path(to, from)
+				_, _, delay, _ := p.fabric.path(hop.to, hop.from)
 				if !reverse.hasEnded() {
 					reverse.push(segment{err: err}, delay)
 				} else if wait(ctx, delay) == nil {
@@ -192,7 +200,7 @@ func (p *Proxy) write(ctx context.Context, cancel context.CancelFunc, dst *net.T
 
 // arrived waits until a segment has arrived: its time has come and the link carries it. After a partition everything
 // that was held travels again, one delay from the healing.
-func (p *Proxy) arrived(ctx context.Context, at time.Time, from, to string) bool {
+func (p *Proxy) arrived(ctx context.Context, at time.Time, target netip.Addr, from, to string) bool {
 	for {
 		if wait(ctx, time.Until(at)) != nil {
 			return false
@@ -200,6 +208,10 @@ func (p *Proxy) arrived(ctx context.Context, at time.Time, from, to string) bool
 		stalled := false
 		for {
 			ok, _, delay, changed := p.fabric.path(from, to)
+			var rules <-chan struct{}
+			if ok && p.config.Filter != nil {
+				ok, rules = p.config.Filter.Carries(target)
+			}
 			if ok {
 				if !stalled {
 					return true
@@ -210,6 +222,7 @@ func (p *Proxy) arrived(ctx context.Context, at time.Time, from, to string) bool
 			stalled = true
 			select {
 			case <-changed:
+			case <-rules:
 			case <-ctx.Done():
 				return false
 			}

@@ -237,7 +237,7 @@ func (a *Aurora) addInstances(c *cluster) error {
 			continue
 		}
 		c.instances = append(c.instances, &instance{
-			spec: spec, cluster: c, host: a.opt.Fabric.Allocate(spec.Region, "db:"+spec.Identifier).String(),
+			spec: spec, cluster: c, host: a.InstanceAddress(spec.Region, spec.Identifier).String(),
 			port: a.opt.Fabric.Port(c.spec.Port), logFile: filepath.Join(a.opt.Dir, "log", spec.Identifier+".log"),
 		})
 	}

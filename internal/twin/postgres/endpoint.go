@@ -11,23 +11,16 @@ import (
 	"holdfast/internal/twin/network"
 )
 
-// openEndpoints starts the relays: every cluster's two endpoints, as callers in its own Region and in the others reach
-// them, and the links that replication runs over.
+// openEndpoints starts the relays: every cluster's two endpoints, and the links that replication runs over.
 func (a *Aurora) openEndpoints() error {
 	for _, c := range a.clusters {
 		id := c.spec.Identifier
-		for region := range a.regions {
-			writer, err := a.relay(region, "endpoint:"+id, c, a.writerTarget)
-			if err != nil {
-				return err
-			}
-			reader, err := a.relay(region, "reader-endpoint:"+id, c, a.readerTarget)
-			if err != nil {
-				return err
-			}
-			if region == c.spec.Region {
-				c.writerEndpoint, c.readerEndpoint = writer, reader
-			}
+		var err error
+		if c.writerEndpoint, err = a.relay(c.spec.Region, "endpoint:"+id, c, a.writerTarget); err != nil {
+			return err
+		}
+		if c.readerEndpoint, err = a.relay(c.spec.Region, "reader-endpoint:"+id, c, a.readerTarget); err != nil {
+			return err
 		}
 		for _, other := range a.clusters {
 			if other == c || c.global == nil || other.global != c.global {
@@ -107,38 +100,50 @@ func (a *Aurora) replicationTarget(c *cluster) (string, bool) {
 
 func (in *instance) address() string { return net.JoinHostPort(in.host, strconv.Itoa(in.port)) }
 
-// EndpointAddress resolves a cluster's endpoint or reader endpoint to where the relay in its own Region listens.
+// EndpointAddress resolves a cluster's endpoint or reader endpoint to where its relay listens. It is the way in for
+// people and drills, who on AWS come through a tunnel into the VPC: no security group is asked.
 func (a *Aurora) EndpointAddress(dnsName string) (host string, port int, ok bool) {
-	for _, c := range a.clusters {
-		if region := c.spec.Region; dnsName == c.spec.Endpoint || dnsName == c.spec.ReaderEndpoint {
-			return a.EndpointAddressFrom(region, dnsName)
-		}
+	c, reader, ok := a.named(dnsName)
+	if !ok {
+		return "", 0, false
 	}
-	return "", 0, false
+	name := "endpoint:"
+	if reader {
+		name = "reader-endpoint:"
+	}
+	return a.opt.Fabric.Allocate(c.spec.Region, name+c.spec.Identifier).String(), a.opt.Fabric.Port(c.spec.Port), true
 }
 
-// EndpointAddressFrom resolves an endpoint for a caller in a Region: in another Region than the cluster's it is an
-// address of the caller's own Region whose relay has the link's delay and partitions. From outside the Regions it is
-// the address in the cluster's own Region.
-func (a *Aurora) EndpointAddressFrom(callerRegion, dnsName string) (host string, port int, ok bool) {
+// named finds the cluster that has an endpoint of a DNS name.
+func (a *Aurora) named(dnsName string) (c *cluster, reader, ok bool) {
 	for _, c := range a.clusters {
-		name := ""
-		switch dnsName {
-		case "":
-			return "", 0, false
-		case c.spec.Endpoint:
-			name = "endpoint:"
-		case c.spec.ReaderEndpoint:
-			name = "reader-endpoint:"
-		default:
-			continue
+		if dnsName != "" && (dnsName == c.spec.Endpoint || dnsName == c.spec.ReaderEndpoint) {
+			return c, dnsName != c.spec.Endpoint, true
 		}
-		if _, known := a.regions[callerRegion]; !known {
-			callerRegion = c.spec.Region
-		}
-		return a.opt.Fabric.Allocate(callerRegion, name+c.spec.Identifier).String(), a.opt.Fabric.Port(c.spec.Port), true
 	}
-	return "", 0, false
+	return nil, false, false
+}
+
+// Relay opens one caller's own way to an endpoint: the relay listens on an address in the caller's Region, at the
+// endpoint's port, has the link's delay and partitions, and carries what the filter lets through. The caller closes it.
+func (a *Aurora) Relay(dnsName, callerRegion string, listen netip.Addr, filter network.Filter) (*network.Proxy, error) {
+	c, reader, ok := a.named(dnsName)
+	if !ok {
+		return nil, fmt.Errorf("no DB cluster has the endpoint %q", dnsName)
+	}
+	target := a.writerTarget
+	if reader {
+		target = a.readerTarget
+	}
+	return a.opt.Fabric.Proxy(network.ProxyConfig{
+		FromRegion: callerRegion, ListenAddr: network.HostPort(listen, a.opt.Fabric.Port(c.spec.Port)), ToRegion: c.spec.Region,
+		Target: func() (string, bool) { return target(c) }, Filter: filter,
+	})
+}
+
+// InstanceAddress is the address of an instance's server on this machine.
+func (a *Aurora) InstanceAddress(region, identifier string) netip.Addr {
+	return a.opt.Fabric.Allocate(region, "db:"+identifier)
 }
 
 // InstanceDSN connects as the master user to the first instance in line of a cluster (the writer, in the cluster that
