@@ -21,6 +21,7 @@ import (
 	"holdfast/internal/twin/postgres"
 	"holdfast/internal/twin/task"
 	"holdfast/internal/twin/termtable"
+	"holdfast/internal/twin/vpc"
 )
 
 // prepare builds the parts that need nothing running.
@@ -55,23 +56,27 @@ func (t *Twin) prepare(context.Context) error {
 	if t.table, err = termtable.New(termtable.Options{Table: t.topo.TermTable, AccountID: t.topo.AccountID, Network: t.store}); err != nil {
 		return err
 	}
-	if t.balancers, err = balancer.New(balancer.Options{Topology: t.topo, Fabric: t.fabric, Speed: t.opts.Speed, OnTargetHealth: t.targetEvent, Logger: t.logger}); err != nil {
+	t.vpc = vpc.New(t.topo)
+	if t.balancers, err = balancer.New(balancer.Options{
+		Topology: t.topo, Fabric: t.fabric, Speed: t.opts.Speed, OnTargetHealth: t.targetEvent, Admit: t.vpc.AdmitTo, Logger: t.logger,
+	}); err != nil {
 		return err
 	}
 	t.onDown(func(context.Context) { t.balancers.Close() })
 	if t.names, err = dns.New(dns.Options{
 		Topology: t.topo, Fabric: t.fabric, Speed: t.opts.Speed, AliasAddress: t.balancers.AddressOf,
-		AliasHealthy: t.balancers.Evaluate, Logger: t.logger,
+		AliasHealthy: t.balancers.Evaluate, Admit: t.vpc.AdmitTo, Logger: t.logger,
 	}); err != nil {
 		return err
 	}
+	t.placeParts()
 	return t.prepareServices()
 }
 
 func (t *Twin) prepareServices() (err error) {
 	t.scheduler, err = ecs.New(ecs.Options{
 		Topology: t.topo, Fabric: t.fabric, Supervisor: t.supervisor, Images: t.opts.Images,
-		Environment: t.environment, Registrar: t.balancers, TargetHealth: t.targetHealth, Speed: t.opts.Speed,
+		Environment: t.environment, Attach: t.attach, Detach: t.detach, Registrar: t.balancers, TargetHealth: t.targetHealth, Speed: t.opts.Speed,
 		Events: t.taskEvent, Logger: t.logger,
 	})
 	if err != nil {
@@ -107,7 +112,7 @@ func (t *Twin) startEndpoints(context.Context) error {
 }
 
 func (t *Twin) startEndpoint(region string) error {
-	listener, err := t.fabric.Listen(region, t.apiAddress(region))
+	listener, err := t.fabric.Listen(region, t.apiAddress(region), nil)
 	if err != nil {
 		return err
 	}
@@ -148,7 +153,7 @@ func (t *Twin) startBalancers(context.Context) error {
 			return err
 		}
 	}
-	return t.startCrossings()
+	return nil
 }
 
 func (t *Twin) startDNS(context.Context) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -23,6 +24,7 @@ import (
 	"holdfast/internal/twin/postgres"
 	"holdfast/internal/twin/task"
 	"holdfast/internal/twin/termtable"
+	"holdfast/internal/twin/vpc"
 )
 
 // ErrEnvironment: this machine can't run the twin as asked. The error that wraps it says why and what to do.
@@ -70,6 +72,7 @@ type Twin struct {
 	logger   *slog.Logger
 
 	fabric     *network.Fabric
+	vpc        *vpc.VPC
 	reaper     *task.Reaper
 	supervisor *task.Supervisor
 	aurora     *postgres.Aurora
@@ -92,6 +95,8 @@ type Twin struct {
 	mu sync.Mutex
 	// servers are the AWS endpoints that listen now, by the region of their callers.
 	servers map[string]*regionServer
+	// attached are the tasks' places in the network, by the task's address.
+	attached map[netip.Addr]*attachment
 
 	progress struct {
 		sync.Mutex
@@ -106,7 +111,7 @@ type Twin struct {
 // Up builds a deployment's regions and returns once both run, replication flows and the first site serves. Nothing is
 // left behind if it fails. Errors wrap [ErrEnvironment] if it is the machine's fault.
 func Up(ctx context.Context, opts Options) (*Twin, error) {
-	t := &Twin{opts: opts, topo: opts.Topology, logger: opts.Logger, servers: map[string]*regionServer{}, created: time.Now()}
+	t := &Twin{opts: opts, topo: opts.Topology, logger: opts.Logger, servers: map[string]*regionServer{}, attached: map[netip.Addr]*attachment{}, created: time.Now()}
 	if t.opts.Speed == 0 {
 		t.opts.Speed = 1
 	}
