@@ -11,9 +11,10 @@ type Forwarding struct {
 }
 
 // Forward says whether the site forwards: from the seal of a hand-over on, when its own application can commit nothing
-// any more, and for Settings.ForwardFor after the term has moved, until the clients have followed DNS. A standby in its
-// quiet state does not, so that a takeover needs no call to its balancer's control plane. known is false if the store
-// does not say; what was set before then stays.
+// any more, and for Settings.ForwardFor after the term has been handed over, until the clients have followed DNS. After
+// an unplanned takeover nobody follows the old site any more by the time it is back. A standby in its quiet state does
+// not forward, so that a takeover needs no call to its balancer's control plane. known is false if the store or the
+// database does not say; what was set before then stays.
 func Forward(o Observation) (f Forwarding, known bool) {
 	if unusable(o) != "" {
 		return Forwarding{}, false
@@ -24,8 +25,15 @@ func Forward(o Observation) (f Forwarding, known bool) {
 		// A database that restarts as a replica does not answer for a while; the hand-over goes on.
 		return Forwarding{Divert: r.State == term.Granted || r.State == term.Held && wanted && (sealed(o) || o.For.Handoff > 0)}, true
 	}
-	if o.WallClock.Sub(r.MovedAt) >= o.Settings.ForwardFor {
+	switch {
+	case o.WallClock.Sub(r.MovedAt) >= o.Settings.ForwardFor:
+		return Forwarding{}, true
+	case !o.Database.Reachable:
+		return Forwarding{Peer: served(r)}, false
+	case o.Database.DrainedTerm < r.Term-1: // the term was taken, not handed over
 		return Forwarding{}, true
 	}
-	return Forwarding{Divert: true, Peer: r.State == term.Held && r.ServedTerm == r.Term}, true
+	return Forwarding{Divert: true, Peer: served(r)}, true
 }
+
+func served(r term.Record) bool { return r.State == term.Held && r.ServedTerm == r.Term }

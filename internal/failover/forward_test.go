@@ -15,10 +15,11 @@ func forwardSettings(o failover.Observation) failover.Observation {
 	return o
 }
 
-// moved is the standby's view some time after the term has left it.
+// moved is the standby's view some time after it has handed the term over.
 func moved(ago time.Duration) failover.Observation {
 	o := standby()
 	o.Store.Record.MovedAt = o.WallClock.Add(-ago)
+	o.Database.DrainedTerm = 6
 	return o
 }
 
@@ -44,7 +45,13 @@ func TestForward(t *testing.T) {
 			o.Store.Record.State, o.Store.Record.GrantedTo = term.Granted, "dr"
 		}, divert, true},
 		{"released: nobody can be sent on to", serving(), func(o *failover.Observation) { o.Store.Record.State = term.Releasing }, none, true},
-		{"moved, not served yet", moved(time.Second), func(o *failover.Observation) { o.Store.Record.Term = 8 }, divert, true},
+		{"moved, not served yet", moved(time.Second), func(o *failover.Observation) {
+			o.Store.Record.Term, o.Database.DrainedTerm = 8, 7
+		}, divert, true},
+		{"moved and served, and the database restarts as a replica", moved(time.Second), func(o *failover.Observation) {
+			o.Database = failover.DatabaseView{}
+		}, failover.Forwarding{Peer: true}, false},
+		{"taken, not handed over", moved(time.Second), func(o *failover.Observation) { o.Database.DrainedTerm = 5 }, none, true},
 		{"moved and served", moved(time.Second), nil, peer, true},
 		{"moved and served, but the new holder lets go", moved(time.Second), func(o *failover.Observation) { o.Store.Record.State = term.Releasing }, divert, true},
 		{"moved long ago", moved(5 * time.Minute), nil, none, true},

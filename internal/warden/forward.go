@@ -26,8 +26,8 @@ const forwardCheck = "/forwardz"
 // Limits of forwarding.
 const (
 	// forwardHold is how long a request may wait for the other site to serve. It is the client's patience that is spent,
-	// so it is the same at every speed of the twin.
-	forwardHold = 10 * time.Second
+	// so it is the same at every speed of the twin. It is short, because who waits comes back all at once.
+	forwardHold = 3 * time.Second
 	// forwardSlots is how many requests may wait or be under way at once; what is above it is refused.
 	forwardSlots = 2000
 	// forwardBody bounds a request's body: more than any payment, and what a balancer would take too.

@@ -29,7 +29,7 @@ func movedSite(t *testing.T, peerURL string, served bool) (*Warden, *termtest.Me
 	w, _ := quiet(t, store, "primary", "dr", func(o *Options) {
 		o.Config.PeerAppURL, o.Config.AppDNSName, o.Config.Settings.ForwardFor = peerURL, "app.example.com", time.Hour
 		o.Database = &database{state: &fence.State{
-			Installed: true, InRecovery: true, DatabaseTime: time.Unix(1000, 0), Terms: []term.Number{1},
+			Installed: true, InRecovery: true, DatabaseTime: time.Unix(1000, 0), Terms: []term.Number{1}, Lease: fence.Lease{Term: 1, SealedTerm: 1, DrainedTerm: 1},
 		}}
 	})
 	w.observe(t.Context())
