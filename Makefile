@@ -9,7 +9,7 @@ GO ?= go
 # What setup builds stands here and is found first.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help setup build demo test lint fmt clean topology simulate test-moto
+.PHONY: help setup build demo test lint fmt clean topology simulate test-moto tflint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-moto: ## the Terraform against moto_server, which must be installed (pip in
 
 lint: ## gofumpt, vet, staticcheck, shellcheck and tflint where installed, terraform fmt
 	@scripts/lint.sh
+
+tflint: ## build tflint from source (about ten minutes, once); "make lint" uses it when it is there
+	@scripts/setup.sh tflint
 
 fmt: ## format Go and Terraform
 	$(GO) tool gofumpt -w $$(git ls-files '*.go')

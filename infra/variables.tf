@@ -72,6 +72,8 @@ variable "sites" {
   nullable = false
 
   validation {
+    # "Region sets" of https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-dynamodb-globaltable-globaltablewitness.html
+    # (read 2026-11-22): replicas and witness of a strongly consistent table must come from one of them.
     condition = anytrue([
       for set in [
         ["us-east-1", "us-east-2", "us-west-2"],
@@ -182,14 +184,16 @@ variable "engine_version" {
   }
 
   validation {
-    # The smallest minors of which Aurora makes global databases (AWS: "Supported Regions and DB engines for Aurora
-    # global databases"); later majors all can.
+    # The smallest minors of which Aurora makes global databases, of every major that AWS lists (read 2026-11-22, "Aurora
+    # global databases with Aurora PostgreSQL" in
+    # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Concepts.Aurora_Fea_Regions_DB-eng.Feature.GlobalDatabase.html).
+    # A major that is newer than the list is left to AWS to judge. 13 would do, but its support has ended.
     condition = try(
-      tonumber(split(".", var.engine_version)[0]) > 17 ||
-      tonumber(split(".", var.engine_version)[1]) >= lookup({ "14" = 3, "15" = 2, "16" = 1, "17" = 4 }, split(".", var.engine_version)[0], 1000),
+      tonumber(split(".", var.engine_version)[0]) > 18 ||
+      tonumber(split(".", var.engine_version)[1]) >= lookup({ "14" = 3, "15" = 2, "16" = 1, "17" = 4, "18" = 3 }, split(".", var.engine_version)[0], 1000),
       true, # a malformed version is reported by the rule above
     )
-    error_message = "This engine_version cannot be a global database with managed failover. Use 14.3, 15.2, 16.1, 17.4 or newer of one of these."
+    error_message = "This engine_version cannot be a global database with managed failover. Use 14.3, 15.2, 16.1, 17.4, 18.3 or newer of one of these."
   }
 }
 
@@ -412,6 +416,8 @@ variable "service" {
   }
 
   validation {
+    # A balancer takes 60 s to 7 days, 3600 s if nothing is said: "HTTP client keepalive duration" in
+    # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html (read 2026-11-22).
     condition     = var.service.client_keep_alive >= 60 && var.service.client_keep_alive <= 300
     error_message = "service.client_keep_alive must be 60 to 300 s: a longer-lived connection stays with a site after DNS has moved."
   }
@@ -537,7 +543,7 @@ variable "hosted_zone_id" {
   default     = null
 
   validation {
-    condition     = var.hosted_zone_id == null ? true : can(regex("^Z[A-Z0-9]{5,31}$", var.hosted_zone_id))
+    condition     = var.hosted_zone_id == null ? true : can(regex("^[A-Z0-9]{6,32}$", var.hosted_zone_id))
     error_message = "hosted_zone_id must be the id of a Route 53 zone, as in \"Z2FDTNDATAQYW2\"."
   }
 }

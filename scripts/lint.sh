@@ -5,6 +5,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/lib.sh
 . "$root/scripts/lib.sh"
 cd "$root"
+# What setup built stands here.
+PATH=$tools/bin:$PATH
 
 failed=0
 check() { # NAME COMMAND...
@@ -27,7 +29,7 @@ formatted() {
 # The folders below tests are inputs of tests and not configurations.
 terraform_lint() {
 	local folder result=0
-	for folder in infra infra/modules/*/; do tflint --chdir="$folder" || result=1; done
+	for folder in infra infra/modules/*/; do timeout 120 tflint --chdir="$folder" || result=1; done
 	return "$result"
 }
 
@@ -38,5 +40,5 @@ check vet go vet ./...
 check staticcheck go tool staticcheck ./...
 if command -v shellcheck >/dev/null; then check shellcheck scripts; else say "  --   shellcheck is not installed"; fi
 if terraform_find >/dev/null; then check "terraform fmt" scripts/terraform fmt -check -recursive infra; else say "  --   terraform is not there: make setup"; fi
-if command -v tflint >/dev/null; then check tflint terraform_lint; else say "  --   tflint is not there: scripts/setup.sh tflint (builds it, several minutes)"; fi
+if command -v tflint >/dev/null; then check tflint terraform_lint; else say "  --   tflint is not there, so it did not run: 'make tflint' builds it, once, for about ten minutes"; fi
 exit "$failed"

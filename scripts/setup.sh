@@ -93,7 +93,7 @@ setup_terraform() {
 
 setup_tflint() {
 	if ! command -v tflint >/dev/null && [ ! -x "$tools/bin/tflint" ]; then
-		say "tflint      not found, building ${tflint_source#*@} from source, several minutes on two cores"
+		say "tflint      not found, building ${tflint_source#*@} from source, about ten minutes on two cores"
 		GOFLAGS='' GOBIN=$tools/bin go install "$tflint_source" || die "setup: tflint could not be built; 'make lint' goes on without it"
 	fi
 	say "tflint      $(PATH=$tools/bin:$PATH command -v tflint)"

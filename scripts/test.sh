@@ -10,10 +10,11 @@ module=$(go list -m)
 # The packages that start servers and whole twins run one at a time, since they measure time; the rest run together.
 heavy="^$module/(cmd|internal/(twin|drill|warden|cli))(/|$)"
 simulation="^$module/internal/failover/simulation(/|$)"
-renderer="^$module/internal/topology/render(/|$)"
+# These run Terraform, for a minute each.
+terraform="^$module/(internal/topology/render|infra/infratest)(/|$)"
 
 packages() { go list ./... | grep -E "$1"; }
-others() { go list ./... | grep -vE "$heavy|$simulation|$renderer"; }
+others() { go list ./... | grep -vE "$heavy|$simulation|$terraform"; }
 
 stage_unit() {
 	# shellcheck disable=SC2046
@@ -34,9 +35,9 @@ stage_twin() {
 stage_terraform() {
 	scripts/terraform -chdir=infra init -backend=false -no-color >/dev/null &&
 		scripts/terraform -chdir=infra validate -no-color &&
-		scripts/terraform -chdir=infra test -no-color -var-file=tests/twin.tfvars &&
+		scripts/terraform -chdir=infra test -no-color &&
 		# shellcheck disable=SC2046
-		go test -timeout 5m $(packages "$renderer")
+		go test -p 1 -timeout 10m $(packages "$terraform")
 }
 
 stage_lint() { scripts/lint.sh; }

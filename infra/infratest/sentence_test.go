@@ -33,7 +33,7 @@ func TestBadInputIsRefusedWithASentence(t *testing.T) {
 		"an unknown region pair":  {`sites={dr={region="eu-west-1"}}`, "must come from one set that DynamoDB keeps strongly consistent: us-east-1, us-east-2, us-west-2"},
 		"a mutable image tag":     {"container_image=payd:v2.0.0", "container_image must name its digest"},
 		"two zones":               {`sites={primary={availability_zones=["us-east-1a","us-east-1b"]}}`, "availability_zones must be three to six different zones of the site's own region"},
-		"an engine not global":    {"engine_version=13.9", "Use 14.3, 15.2, 16.1, 17.4 or newer of one of these"},
+		"an engine not global":    {"engine_version=13.9", "Use 14.3, 15.2, 16.1, 17.4, 18.3 or newer of one of these"},
 		"plain HTTP":              {`tls={mode="none"}`, `Use "acm" or "provided"`},
 		"a zone that is not ours": {"domain_name=payment-dr.example.com", "Route 53 makes no zones under example.com: give domain_name, or set throw_away"},
 	} {

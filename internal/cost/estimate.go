@@ -120,16 +120,21 @@ type estimator struct {
 	changes
 	lines    map[lineKey]*Line
 	unpriced map[Unpriced]int
-	// shared marks the assumptions that were already added for their region.
-	shared map[lineKey]bool
+	// shared marks the assumptions that were already added to their line.
+	shared map[sharedKey]bool
 }
 
 type lineKey struct{ part, key, region string }
 
+type sharedKey struct {
+	lineKey
+	assumption string
+}
+
 func estimate(d document, o Options, c changes) Result {
 	e := &estimator{
 		document: d, Options: o, changes: c,
-		lines: map[lineKey]*Line{}, unpriced: map[Unpriced]int{}, shared: map[lineKey]bool{},
+		lines: map[lineKey]*Line{}, unpriced: map[Unpriced]int{}, shared: map[sharedKey]bool{},
 	}
 	for _, r := range d.resources {
 		switch handle, detail := handlers[r.typ], usageBased[r.typ]; {
@@ -177,7 +182,7 @@ func (e *estimator) add(r resource, region string, it item) {
 
 // once adds a charge that a region has once, however many resources cause it.
 func (e *estimator) once(r resource, region string, it item) {
-	if k := (lineKey{it.part, it.key, region}); !e.shared[k] {
+	if k := (sharedKey{lineKey{it.part, it.key, region}, it.assumption}); !e.shared[k] {
 		e.shared[k] = true
 		e.add(r, region, it)
 	}

@@ -58,7 +58,8 @@ var free = set(
 	"aws_s3_bucket_public_access_block", "aws_s3_bucket_server_side_encryption_configuration",
 	"aws_s3_bucket_versioning", "aws_secretsmanager_secret_version", "aws_security_group", "aws_sns_topic_policy",
 	"aws_sns_topic_subscription", "aws_subnet", "aws_vpc", "aws_vpc_peering_connection_accepter",
-	"aws_vpc_security_group_egress_rule", "aws_vpc_security_group_ingress_rule", "aws_wafv2_web_acl_association",
+	"aws_vpc_security_group_egress_rule", "aws_vpc_security_group_ingress_rule", "aws_wafv2_ip_set",
+	"aws_wafv2_web_acl_association",
 )
 
 func set(names ...string) map[string]bool {
@@ -239,6 +240,8 @@ func (e *estimator) endpoint(r resource) {
 	case "Interface":
 		e.add(r, r.region, item{PartNetwork, "endpoint.hour", "interface endpoints, each zone", hours(e.zones(r, "subnet_ids")), ""})
 		e.once(r, r.region, e.assumed(PartNetwork, "endpoint.gb", "data through interface endpoints", "endpoint-gb"))
+	case throughNAT:
+		e.once(r, r.region, e.assumed(PartNetwork, "nat.gb", "data through NAT gateways", "endpoint-gb"))
 	case "Gateway", "":
 		e.leaveOut(r.typ, ReasonFree, "gateway endpoint")
 	default:

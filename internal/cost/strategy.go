@@ -48,6 +48,10 @@ var strategies = []strategy{
 		change: singleNAT,
 	},
 	{
+		name: "no-endpoints", about: "no interface endpoints; calls to AWS go through the NAT gateways, and fail with them", part: PartNetwork,
+		change: noEndpoints,
+	},
+	{
 		name: "reserved-1-year", about: "database instances reserved for a year, all upfront, at AWS's rule of thumb", part: PartAurora,
 		changes: changes{reserved: true}, change: reserve,
 	},
@@ -149,6 +153,27 @@ func singleNAT(d document, _ Usage) ([]resource, bool) {
 	})
 	out = slices.DeleteFunc(out, func(r resource) bool { return r.typ == "aws_eip" && released[addressOf(r)] })
 	return out, len(released) > 0
+}
+
+// throughNAT is the type of an interface endpoint that a strategy has taken away: what went through it still goes, and
+// is charged by the gateway.
+const throughNAT = "taken away"
+
+// noEndpoints takes away the interface endpoints of regions that have a NAT gateway to take their place. Gateway
+// endpoints are free, and stay.
+func noEndpoints(d document, _ Usage) ([]resource, bool) {
+	nat := map[string]bool{}
+	for _, r := range d.resources {
+		if r.typ == "aws_nat_gateway" {
+			nat[r.region] = true
+		}
+	}
+	return replace(d.resources, func(r resource) (resource, bool) {
+		if r.typ != "aws_vpc_endpoint" || r.text("vpc_endpoint_type") != "Interface" || !nat[r.region] {
+			return r, false
+		}
+		return r.with("vpc_endpoint_type", throughNAT), true
+	})
 }
 
 // addressOf names the elastic address of a gateway or of itself: by its id, or before it has one by module and index.

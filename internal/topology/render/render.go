@@ -5,6 +5,10 @@
 // take their defaults from one folder each below tests/mocks, and if the ARNs in each of these folders name one
 // region: a state does not say where a resource lives unless its ARN does.
 //
+// What cannot be rendered is refused, and the error names addresses: a resource that the provider will not accept with
+// made-up values, one that must tell its region and does not, an override that had no effect. What renders may still be
+// no deployment that can be rehearsed; package topology says so, also by address.
+//
 // Two runs are needed. Mock providers know defaults per type only, so two target groups would share an ARN, and
 // everything else is random. The first run tells which resources there are and in which regions; from that come one
 // override per address with ids and ARNs that depend on the address alone. The second run uses them, so that every
@@ -33,7 +37,9 @@ type Options struct {
 	PluginDir string
 	// Dir is the root module. It is copied and never written to.
 	Dir string
-	// VarFiles are passed as -var-file, relative to Dir unless absolute.
+	// VarFiles are passed as -var-file, relative to Dir unless absolute; of two that set the same variable the later one
+	// wins, and both win over terraform.tfvars and *.auto.tfvars in Dir, which Terraform reads by itself. Without any,
+	// tests/*.auto.tfvars count too; with them they do not, so that a deployment is never mixed with the values of a test.
 	VarFiles []string
 	// Previous is an earlier result, or nil. With it one run is enough; if the resources are not the same ones any
 	// more, the error is [ErrOtherResources]. It has no influence on the result.
@@ -71,7 +77,7 @@ func Render(ctx context.Context, o Options) ([]byte, error) {
 }
 
 func renderIn(ctx context.Context, o Options, work string) ([]byte, error) {
-	if err := copyConfiguration(o.Dir, work); err != nil {
+	if err := copyConfiguration(o.Dir, work, len(o.VarFiles) > 0); err != nil {
 		return nil, err
 	}
 	if err := extendMocks(filepath.Join(work, "tests", "mocks")); err != nil {

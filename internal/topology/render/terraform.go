@@ -143,34 +143,3 @@ func tail(text string, n int) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	return oneLine(strings.Join(lines[max(0, len(lines)-n):], " "))
 }
-
-// copyConfiguration copies a root module without what Terraform keeps beside it.
-func copyConfiguration(from, to string) error {
-	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(from, path)
-		if err != nil {
-			return err
-		}
-		name := d.Name()
-		switch {
-		case d.IsDir() && name == ".terraform":
-			return filepath.SkipDir
-		case d.IsDir():
-			return os.MkdirAll(filepath.Join(to, rel), 0o700)
-		case strings.Contains(name, ".tfstate"), !d.Type().IsRegular():
-			return nil
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(to, rel), data, 0o600)
-	})
-	if err != nil {
-		return fmt.Errorf("copy the configuration: %w", err)
-	}
-	return nil
-}
