@@ -291,19 +291,14 @@ func NewFailoverCommand() *cobra.Command {
 		valid time.Duration
 	)
 	cmd := &cobra.Command{
-		Use:   "failover --to SITE --allow-data-loss",
-		Short: "Approve that a site takes over from one that has fallen silent, even if data is lost",
-		Long: `Approve, for the present term only, that a site takes over although its database is behind or its lag is unknown.
-The lease of the silent site is waited out all the same, so a site that still renews keeps its term: move a live site
-with 'holdfast switchover'. Losing data has to be said: pass --allow-data-loss.`,
+		Use:   "failover --to SITE [--allow-data-loss]",
+		Short: "Command that a site takes over from one that has fallen silent, whatever its mode",
+		Long: `Command, for the present term only, that a site takes over from a silent one, in every mode (mode manual takes nothing
+less). The lease of the silent site is waited out all the same, so a site that still renews keeps its term: move a live
+site with 'holdfast switchover'. With --allow-data-loss the site takes over although its database is behind, or its lag
+is unknown; without it those gates stay as they are.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !lossy {
-				return fmt.Errorf("%w: a failover may lose payments that were not replicated: pass --allow-data-loss, "+
-					"or use 'holdfast switchover --to %s'", operator.ErrUsage, f.to)
-			}
-			return f.takeover(cmd, lossy, valid)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.takeover(cmd, true, lossy, valid) },
 	}
 	f.register(cmd)
 	cmd.Flags().BoolVar(&lossy, "allow-data-loss", false, "accept the loss of what was not replicated")
@@ -319,12 +314,13 @@ func NewApproveCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "approve --to SITE",
-		Short: "Approve that a site takes over from one that has fallen silent, if it has everything that it must have",
-		Long: `Approve, for the present term only, that a site takes over, in the modes approval and manual. The gates for its database
-stay shut or open as they are: its lineage must be complete and its lag known and small. The lease of the silent site is
-waited out.`,
+		Short: "Approve that a site takes over, if it has everything that it must have",
+		Long: `Approve, for the present term only, that a site takes over: in mode approval from a silent site, and in every mode but
+manual from a sick one whose budget or cool-down keeps it from handing over by itself. The gates for the database stay
+shut or open as they are: its lineage must be complete and its lag known and small. The lease of a silent site is waited
+out. Mode manual takes 'holdfast failover'.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.takeover(cmd, false, valid) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.takeover(cmd, false, false, valid) },
 	}
 	f.register(cmd)
 	cmd.Flags().DurationVar(&valid, "valid", defaultApprovalValid, "how long the approval stands")
@@ -332,13 +328,14 @@ waited out.`,
 }
 
 // takeover approves a takeover and waits for it.
-func (f *moveFlags) takeover(cmd *cobra.Command, lossy bool, valid time.Duration) error {
+func (f *moveFlags) takeover(cmd *cobra.Command, commanded, lossy bool, valid time.Duration) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 	defer cancel()
 	q, err := f.request(cmd)
 	if err != nil {
 		return err
 	}
+	q.Commanded = commanded
 	op, err := f.open(ctx)
 	if err != nil {
 		return err

@@ -15,7 +15,8 @@ func Capacity(o Observation) (tasks int, known bool) {
 	}
 	r := o.Store.Record
 	wanted := r.Wanted != nil && r.Wanted.Site == o.Site
-	silent := o.Watch.Stood() >= (r.Lease()+r.Margin())/2
+	_, forbidden := modeGate(o, currentApproval(o), o.Site)
+	silent := o.Watch.Stood() >= (r.Lease()+r.Margin())/2 && !(o.Settings.Mode == Manual && forbidden)
 	coming := r.Holder == o.Peer && (wanted || r.State != term.Held || silent)
 	arrived := r.Holder == o.Site && (r.ServedTerm < r.Term || o.WallClock.Sub(r.MovedAt) < o.Settings.CapacityFor)
 	if !coming && !arrived {

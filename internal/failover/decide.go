@@ -1,7 +1,9 @@
 package failover
 
 import (
+	"cmp"
 	"fmt"
+	"time"
 
 	"holdfast/internal/term"
 )
@@ -189,30 +191,70 @@ func decideServing(o Observation) Decision {
 		next := following(r)
 		next.Wanted = nil
 		return Decision{Step: ClearWanted, Record: &next, Reason: "the wanted site " + r.Wanted.Site + " is the active one"}
-	case o.For.DatabaseDown >= o.Settings.DatabaseThreshold && o.For.DatabaseDown > 0:
-		return decideUnhealthy(o, "the database is unreachable: "+o.Database.Err, releaseForHealth)
-	case o.For.AppDown >= o.Settings.AppThreshold && o.For.AppDown > 0:
-		return decideUnhealthy(o, "the application has no healthy target", wantForHealth)
 	}
-	return wait("serving")
+	return decideHealth(o)
+}
+
+// ailment is something that makes the active site give up its term when it lasts.
+type ailment struct {
+	now              bool
+	lasted, patience time.Duration
+	cause            string
+	move             func(Observation, string) Decision
+}
+
+// ailments are the health gate: database, application and balancer, each with its own threshold (P19). A site without a
+// database can't hand over, so it releases; one without an application can, and loses nothing.
+func ailments(o Observation) []ailment {
+	database := "the database is unreachable: " + o.Database.Err
+	if o.Database.Reachable {
+		database = "the database takes no writes"
+	}
+	noTarget := o.App.Known && o.App.HealthyTargets == 0
+	return []ailment{
+		{!o.Database.Reachable || !o.Database.Writer, o.For.DatabaseDown, o.Settings.DatabaseThreshold, database, releaseForHealth},
+		{noTarget && NoTasks(o), o.For.AppDown, o.Settings.AppThreshold, "no task of the application runs", wantForHealth},
+		{noTarget, o.For.BalancerDown, o.Settings.BalancerThreshold, "the balancer finds no healthy target", wantForHealth},
+	}
+}
+
+// NoTasks: the scheduler answers, and no task of the application runs.
+func NoTasks(o Observation) bool { return o.App.Known && o.App.Err == "" && o.App.RunningTasks == 0 }
+
+func decideHealth(o Observation) Decision {
+	first := ""
+	for _, a := range ailments(o) {
+		switch {
+		case !a.now || a.lasted <= 0 || a.patience <= 0: // no threshold: not watched
+		case a.lasted >= a.patience:
+			return decideUnhealthy(o, a.cause, a.move)
+		case first == "":
+			first = fmt.Sprintf("serving, but %s: for %v of %v", a.cause, a.lasted, a.patience)
+		}
+	}
+	return wait(cmp.Or(first, "serving"))
 }
 
 // decideUnhealthy moves the term for health, if the other site can take it and the budget allows it (P19). Expiry is
 // not limited by either.
 func decideUnhealthy(o Observation, cause string, move func(Observation, string) Decision) Decision {
 	var refusals []Refusal
+	approval := approvalIn(o, o.PeerBeacon)
+	if r, shut := modeGate(o, approval, o.Peer); shut {
+		refusals = append(refusals, r)
+	}
 	if r, shut := peerGate(o); shut {
 		refusals = append(refusals, r)
 	}
-	if r := o.Store.Record; r.TakeoverBudget <= 0 {
+	if r := o.Store.Record; r.TakeoverBudget <= 0 && approval == nil {
 		refusals = append(refusals, Refusal{
-			Gate: "budget", Current: "0 hand-overs for health left", Wanted: "at least 1",
-			Remedy: "move the site with 'holdfast switchover --to " + o.Peer + "', which refills the budget",
+			Gate: gateBudget, Current: "0 hand-overs for health left", Wanted: "at least 1",
+			Remedy: "move the site with 'holdfast switchover --to " + o.Peer + "', which refills the budget, or run 'holdfast approve --to " + o.Peer + "'",
 		})
 	}
-	if since := o.WallClock.Sub(o.Store.Record.MovedAt); since < o.Settings.CoolDown {
+	if since := o.WallClock.Sub(o.Store.Record.MovedAt); since < o.Settings.CoolDown && approval == nil {
 		refusals = append(refusals, Refusal{
-			Gate: "cool-down", Current: since.String(), Wanted: o.Settings.CoolDown.String(),
+			Gate: gateCoolDown, Current: since.String(), Wanted: o.Settings.CoolDown.String(),
 			Remedy: "wait, or move the site with 'holdfast switchover --to " + o.Peer + "'",
 		})
 	}
@@ -224,13 +266,13 @@ func decideUnhealthy(o Observation, cause string, move func(Observation, string)
 
 func releaseForHealth(o Observation, cause string) Decision {
 	d := release(o, cause)
-	d.Record.TakeoverBudget--
+	d.Record.TakeoverBudget = max(0, d.Record.TakeoverBudget-1)
 	return d
 }
 
 func wantForHealth(o Observation, cause string) Decision {
 	d := want(o, o.Peer, cause)
-	d.Record.TakeoverBudget--
+	d.Record.TakeoverBudget = max(0, d.Record.TakeoverBudget-1)
 	return d
 }
 

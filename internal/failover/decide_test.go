@@ -28,7 +28,7 @@ func record() term.Record {
 func settings() failover.Settings {
 	return failover.Settings{
 		Mode: failover.Automatic, MaxLag: 5 * time.Minute, DatabaseThreshold: time.Minute,
-		AppThreshold: time.Minute, HandoffTimeout: 5 * time.Minute, BeaconMaxAge: 30 * time.Second,
+		AppThreshold: time.Minute, BalancerThreshold: time.Minute, HandoffTimeout: 5 * time.Minute, BeaconMaxAge: 30 * time.Second,
 	}
 }
 
@@ -124,7 +124,7 @@ func expiryCases() []decision {
 		{"expiry, lag unknown", standby(), func(o *failover.Observation) { o.Watch = expired(o.Store.Record); o.Database.LeaseTerm = 6 }, failover.Wait, "gate is shut"},
 		{"expiry, approved with data loss", standby(), func(o *failover.Observation) {
 			o.Watch = expired(o.Store.Record)
-			o.Settings.Mode, o.Database.LeaseTerm = failover.Manual, 6
+			o.Settings.Mode, o.Database.LeaseTerm = failover.Approval, 6
 			o.OwnBeacon.Approval = &term.Approval{Term: 7, Expires: o.WallClock.Add(time.Minute), AllowDataLoss: true}
 		}, failover.Acquire, "stood still"},
 		{"an approval of another term counts for nothing", standby(), func(o *failover.Observation) {
@@ -197,8 +197,10 @@ func servingCases() []decision {
 			o.Database = failover.DatabaseView{}
 			o.For.DatabaseDown, o.PeerBeacon.Ready = time.Minute, false
 		}, failover.Wait, "gate is shut"},
-		{"application dead", serving(), func(o *failover.Observation) { o.App.HealthyTargets = 0; o.For.AppDown = time.Minute }, failover.Want, "no healthy target"},
-		{"application dead, budget spent", serving(), func(o *failover.Observation) { o.For.AppDown = time.Minute; o.Store.Record.TakeoverBudget = 0 }, failover.Wait, "gate is shut"},
+		{"application dead", serving(), func(o *failover.Observation) { o.App.HealthyTargets = 0; o.For.BalancerDown = time.Minute }, failover.Want, "no healthy target"},
+		{"application dead, budget spent", serving(), func(o *failover.Observation) {
+			o.App.HealthyTargets, o.For.BalancerDown, o.Store.Record.TakeoverBudget = 0, time.Minute, 0
+		}, failover.Wait, "gate is shut"},
 	}
 }
 

@@ -11,6 +11,9 @@ import (
 // The names of the gates, as operators read them.
 const (
 	gateMode       = "mode"
+	gateCapacity   = "capacity"
+	gateBudget     = "budget"
+	gateCoolDown   = "cool-down"
 	gateDatabase   = "database"
 	gateLineage    = "lineage"
 	gateLag        = "lag"
@@ -25,10 +28,14 @@ const (
 func gates(o Observation) []Refusal {
 	var shut []Refusal
 	approval := currentApproval(o)
-	if o.Settings.Mode != Automatic && approval == nil {
+	if refusal, isShut := modeGate(o, approval, o.Site); isShut {
+		shut = append(shut, refusal)
+	}
+	// Tasks can be started after the takeover as well, but while nobody has looked the holder, which may come back, has more.
+	if o.App.Known && o.App.Err == "" && o.App.RunningTasks == 0 && o.App.HealthyTargets == 0 && approval == nil {
 		shut = append(shut, Refusal{
-			Gate: gateMode, Current: string(o.Settings.Mode) + ", and no approval for this term", Wanted: "automatic, or an approval",
-			Remedy: fmt.Sprintf("run 'holdfast approve --to %s'", o.Site),
+			Gate: gateCapacity, Current: "no task of the application runs", Wanted: "at least 1",
+			Remedy: fmt.Sprintf("start tasks in %s, or run 'holdfast approve --to %s'", o.Site, o.Site),
 		})
 	}
 	if refusal, isShut := pinGate(o); isShut {
@@ -44,6 +51,23 @@ func gates(o Observation) []Refusal {
 		return shut
 	}
 	return append(shut, dataGates(o)...)
+}
+
+// modeGate is shut where the wardens may not decide by themselves that the site gets the term.
+func modeGate(o Observation, approval *term.Approval, site string) (Refusal, bool) {
+	switch {
+	case o.Settings.Mode == Approval && approval == nil:
+		return Refusal{
+			Gate: gateMode, Current: "approval, and none for this term", Wanted: "an approval for " + site,
+			Remedy: fmt.Sprintf("run 'holdfast approve --to %s'", site),
+		}, true
+	case o.Settings.Mode == Manual && (approval == nil || !approval.Commanded):
+		return Refusal{
+			Gate: gateMode, Current: "manual", Wanted: "a command",
+			Remedy: fmt.Sprintf("run 'holdfast failover --to %s', or 'holdfast switchover --to %s' if the active site is well enough for it", site, site),
+		}, true
+	}
+	return Refusal{}, false
 }
 
 // dataGates are the gates that stand for data: the database must contain the term served last, and its lag must be
@@ -97,8 +121,10 @@ func Lag(o Observation) (lag time.Duration, known bool) {
 }
 
 // currentApproval returns the own site's approval if it names the record's term and has not expired.
-func currentApproval(o Observation) *term.Approval {
-	a := o.OwnBeacon.Approval
+func currentApproval(o Observation) *term.Approval { return approvalIn(o, o.OwnBeacon) }
+
+func approvalIn(o Observation, b term.Beacon) *term.Approval {
+	a := b.Approval
 	if a == nil || a.Term != o.Store.Record.Term || !o.WallClock.Before(a.Expires) {
 		return nil
 	}

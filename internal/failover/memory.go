@@ -123,8 +123,10 @@ func (p *peerBeacon) observe(b *term.Beacon, answered term.Instant) {
 type conditions struct {
 	phase phase
 	// Each is the instant since which the condition holds, zero if it does not.
-	databaseDown, appDown, wanted, handoff, unserved, moved term.Instant
-	wantedAs                                                term.Wanted
+	databaseDown, appDown, balancerDown, wanted, handoff, unserved, moved term.Instant
+	wantedAs                                                              term.Wanted
+	// The instants since which an outage that was noted seems to be over.
+	databaseWell, appWell, balancerWell term.Instant
 	// pin is the pin that pinSeen and pinEnded are about; all three outlive the phase.
 	pin               int64
 	pinSeen, pinEnded term.Instant
@@ -146,10 +148,12 @@ func (c *conditions) observe(o Observation) {
 	// Before the term is served "not the writer" means nothing (P16); afterwards a database that can't be written to
 	// is as good as none.
 	down := holding && !o.Database.Reachable || served && !o.Database.Writer
-	since(&c.databaseDown, down, o.Now)
+	c.outage(&c.databaseDown, &c.databaseWell, down, o.Now, o.Settings.DatabaseThreshold)
 	// A control plane that does not answer says nothing about the application: it neither starts nor ends an outage.
 	if !served || o.App.Known {
-		since(&c.appDown, served && o.App.HealthyTargets == 0, o.Now)
+		noTarget := served && o.App.HealthyTargets == 0
+		c.outage(&c.appDown, &c.appWell, noTarget && NoTasks(o), o.Now, o.Settings.AppThreshold)
+		c.outage(&c.balancerDown, &c.balancerWell, noTarget, o.Now, o.Settings.BalancerThreshold)
 	}
 	var wanted term.Wanted
 	if r.Wanted != nil {
@@ -182,6 +186,22 @@ func (c *conditions) observePin(o Observation) {
 	}
 }
 
+// outage notes since when something is down. One that comes and goes counts as one: it is over when it has been over for
+// a quarter of its threshold. While a term is not served yet there is nothing to come and go.
+func (c *conditions) outage(from, well *term.Instant, down bool, now term.Instant, threshold time.Duration) {
+	switch {
+	case down || *from == 0:
+		*well = 0
+		since(from, down, now)
+	case c.phase.served != c.phase.term || threshold == 0:
+		*from = 0
+	case *well == 0:
+		*well = now
+	case now.Sub(*well) >= threshold/4:
+		*from, *well = 0, 0
+	}
+}
+
 func since(from *term.Instant, holds bool, now term.Instant) {
 	switch {
 	case !holds:
@@ -194,7 +214,7 @@ func since(from *term.Instant, holds bool, now term.Instant) {
 // at says how long each condition has held by now.
 func (c *conditions) at(now term.Instant) Durations {
 	return Durations{
-		DatabaseDown: elapsed(c.databaseDown, now), AppDown: elapsed(c.appDown, now), Wanted: elapsed(c.wanted, now),
+		DatabaseDown: elapsed(c.databaseDown, now), AppDown: elapsed(c.appDown, now), BalancerDown: elapsed(c.balancerDown, now), Wanted: elapsed(c.wanted, now),
 		Handoff: elapsed(c.handoff, now), Unserved: elapsed(c.unserved, now), WriterMoved: elapsed(c.moved, now),
 		PinSeen: elapsed(c.pinSeen, now), PinEnded: elapsed(c.pinEnded, now),
 	}

@@ -71,7 +71,7 @@ func TestDurations(t *testing.T) {
 		{"the gate starts with the first serving", []Observation{
 			at(1, func(o *Observation) { o.App.HealthyTargets = 0; o.Store.Record.ServedTerm = 0 }),
 			at(5, func(o *Observation) { o.App.HealthyTargets = 0 }), at(9, func(o *Observation) { o.App.HealthyTargets = 0 }),
-		}, Durations{AppDown: 4}},
+		}, Durations{AppDown: 4, BalancerDown: 4}},
 		{"an outage before the first serving does not count", []Observation{
 			at(1, func(o *Observation) { o.Database.Reachable = false; o.Store.Record.ServedTerm = 0 }),
 			at(5, func(o *Observation) { o.Database.Reachable = false }), at(9, func(o *Observation) { o.Database.Reachable = false }),
@@ -79,7 +79,7 @@ func TestDurations(t *testing.T) {
 		{"an unknown application changes nothing", []Observation{
 			at(1, func(o *Observation) { o.App.HealthyTargets = 0 }), at(5, func(o *Observation) { o.App = AppView{} }),
 			at(9, func(o *Observation) { o.App.HealthyTargets = 0 }),
-		}, Durations{AppDown: 8}},
+		}, Durations{AppDown: 8, BalancerDown: 8}},
 		{"wanted", []Observation{
 			at(1, func(o *Observation) { o.Store.Record.Wanted = &term.Wanted{Site: "dr"} }),
 			at(9, func(o *Observation) { o.Store.Record.Wanted = &term.Wanted{Site: "dr"} }),

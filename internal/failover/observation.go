@@ -41,8 +41,10 @@ type Observation struct {
 
 // Durations says for how long each condition has held.
 type Durations struct {
-	// DatabaseDown and AppDown: the own site's database is unreachable, its application has no healthy target.
-	DatabaseDown, AppDown time.Duration
+	// DatabaseDown, AppDown and BalancerDown: the own site's database is unreachable or no writer, no task of its application
+	// runs, its balancer finds no target healthy. They count from the first time on, through short recoveries: an outage is
+	// over when it has been over for a quarter of its threshold (P19).
+	DatabaseDown, AppDown, BalancerDown time.Duration
 	// Wanted: the record carries a request; Handoff: the own database is sealed for the held term, or it is granted.
 	Wanted, Handoff time.Duration
 	// Unserved: the own site holds a term that it does not serve yet.
@@ -59,9 +61,9 @@ type Settings struct {
 	Mode Mode
 	// MaxLag is the most data loss, in time, that an automatic takeover accepts.
 	MaxLag time.Duration
-	// DatabaseThreshold and AppThreshold are how long the database or the application of the active site may be
-	// unhealthy before the site gives up its term.
-	DatabaseThreshold, AppThreshold time.Duration
+	// DatabaseThreshold, AppThreshold and BalancerThreshold are how long the database of the active site may be down, its
+	// application run no task, or its balancer find no healthy target, before the site gives up its term.
+	DatabaseThreshold, AppThreshold, BalancerThreshold time.Duration
 	// HandoffTimeout is how long a seal or a grant may stand before the holder takes it back (P14).
 	HandoffTimeout time.Duration
 	// BeaconMaxAge is how old the other site's beacon may be for a planned hand-over.
@@ -77,14 +79,20 @@ type Settings struct {
 	CapacityFor time.Duration
 }
 
-// Mode says who may decide that a site acquires the term; lease and fence run in all of them (P17).
+// Mode says who may decide that a site acquires the term; lease and fence run in all of them (P17). It is each site's own.
 type Mode string
 
 // The modes.
 const (
+	// Automatic: the wardens decide. A silent holder is replaced, a sick one gives its term up.
 	Automatic Mode = "automatic"
-	Approval  Mode = "approval"
-	Manual    Mode = "manual"
+	// Approval: the wardens do everything up to the decision. They watch, raise the capacity and say which gates are shut;
+	// a silent holder is replaced once 'holdfast approve' names its term, a sick one gives the term up once the other site
+	// is approved.
+	Approval Mode = "approval"
+	// Manual: the wardens prepare nothing and an approval is not enough: the term moves only by 'holdfast failover' and
+	// 'holdfast switchover'.
+	Manual Mode = "manual"
 )
 
 // StoreView is the last answer of the term store.

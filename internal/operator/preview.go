@@ -48,7 +48,7 @@ func (o *Operator) observed(s Status, site string) failover.Observation {
 	own, other := beaconIn(s, site), beaconIn(s, peer)
 	settings := failover.Settings{
 		Mode: failover.Mode(cmp.Or(own.Mode, string(failover.Automatic))), MaxLag: time.Duration(own.MaxLagMS) * time.Millisecond,
-		DatabaseThreshold: previewThreshold, AppThreshold: previewThreshold, HandoffTimeout: previewHandoff, BeaconMaxAge: previewBeaconAge,
+		DatabaseThreshold: previewThreshold, AppThreshold: previewThreshold, BalancerThreshold: previewThreshold, HandoffTimeout: previewHandoff, BeaconMaxAge: previewBeaconAge,
 	}
 	v := failover.Observation{
 		Now: now, WallClock: s.At, Site: site, Peer: peer, Warden: site + "/preview", Settings: settings,
@@ -122,7 +122,7 @@ func (o *Operator) PreviewSwitchover(ctx context.Context, q Request) (Plan, erro
 // PreviewFailover is what [Operator.Failover] would lead to.
 func (o *Operator) PreviewFailover(ctx context.Context, q Request, allowDataLoss bool, validFor time.Duration) (Plan, error) {
 	command := "approve"
-	if allowDataLoss {
+	if q.Commanded {
 		command = "failover"
 	}
 	if _, err := o.site(q.To); err != nil {

@@ -13,6 +13,8 @@ import (
 type Request struct {
 	// To is the site that shall be active, By and Reason are kept in the record.
 	To, By, Reason string
+	// Commanded makes the approval of a takeover one that counts in mode manual too (P17).
+	Commanded bool
 	// Progress is told what happens, one short sentence at a time; nil is silence.
 	Progress func(string)
 }
@@ -82,7 +84,7 @@ func request(q Request, at time.Time) func(*term.Record) (bool, error) {
 }
 
 func approvalOf(q Request, r term.Record, at time.Time, allowDataLoss bool, validFor time.Duration) term.Approval {
-	return term.Approval{Term: r.Term, By: q.By, Reason: q.Reason, Expires: at.Add(validFor).UTC(), AllowDataLoss: allowDataLoss}
+	return term.Approval{Term: r.Term, By: q.By, Reason: q.Reason, Expires: at.Add(validFor).UTC(), AllowDataLoss: allowDataLoss, Commanded: q.Commanded}
 }
 
 // Failover approves that a site takes the present term's place after its holder has fallen silent (P11, P17), with
@@ -133,7 +135,7 @@ func (o *Operator) approve(ctx context.Context, site string, a term.Approval) er
 		return err
 	}
 	b, ok := beacons[site]
-	if ok && b.Approval != nil && b.Approval.Term == a.Term && b.Approval.AllowDataLoss == a.AllowDataLoss &&
+	if ok && b.Approval != nil && b.Approval.Term == a.Term && b.Approval.AllowDataLoss == a.AllowDataLoss && b.Approval.Commanded == a.Commanded &&
 		b.Approval.Expires.Equal(a.Expires) {
 		return nil
 	}

@@ -102,8 +102,8 @@ type Beacon struct {
 	At time.Time `json:"at" dynamodbav:"at"`
 }
 
-// Approval lets a site take over in the modes approval and manual; it names the term that it replaces and expires
-// (P17).
+// Approval lets a site take over in mode approval, and in mode manual if it is Commanded; it names the term that it
+// replaces and expires (P17).
 type Approval struct {
 	Term    Number    `json:"term" dynamodbav:"term"`
 	By      string    `json:"by" dynamodbav:"by"`
@@ -112,6 +112,8 @@ type Approval struct {
 	// AllowDataLoss opens the gates for lag and lineage too, for this one term (P11). The lease is waited out all the
 	// same.
 	AllowDataLoss bool `json:"allow_data_loss,omitempty" dynamodbav:"allow_data_loss,omitempty"`
+	// Commanded says that it was given by "holdfast failover", not by "holdfast approve".
+	Commanded bool `json:"commanded,omitempty" dynamodbav:"commanded,omitempty"`
 }
 
 // Lease returns the lease as a duration.

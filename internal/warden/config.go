@@ -96,6 +96,7 @@ func ConfigFromEnvironment(getenv func(string) string) (Config, error) {
 		MaxLag:            e.duration("HOLDFAST_MAX_LAG", defaultMaxLag),
 		DatabaseThreshold: e.duration("HOLDFAST_DATABASE_THRESHOLD", defaultThreshold),
 		AppThreshold:      e.duration("HOLDFAST_APP_THRESHOLD", defaultThreshold),
+		BalancerThreshold: e.duration("HOLDFAST_BALANCER_THRESHOLD", defaultThreshold),
 		HandoffTimeout:    e.duration("HOLDFAST_HANDOFF_TIMEOUT", defaultHandoff),
 		BeaconMaxAge:      e.duration("HOLDFAST_BEACON_MAX_AGE", defaultBeaconAge),
 		CoolDown:          e.duration("HOLDFAST_COOL_DOWN", defaultCoolDown),
