@@ -45,7 +45,7 @@ func TestCostOfTheBuiltInDeployment(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &result); err != nil || code != exitOK || stderr != "" {
 		t.Fatalf("exit code %d, stderr %q, %v", code, stderr, err)
 	}
-	if result.Usage["storage-gb"] != "200.5" || len(result.Parts) != 5 || len(result.Strategies) != 4 || result.Total == "" {
+	if result.Usage["storage-gb"] != "200.5" || len(result.Parts) != 5 || len(result.Strategies) != 5 || result.Total == "" {
 		t.Errorf("%+v", result)
 	}
 	if line := result.Parts[0].Lines[0]; line.Quantity == "" || line.UnitUSD == "" || line.Price["page"] == "" || line.Price["via"] == "" {
