@@ -160,3 +160,19 @@ func (t *Twin) TailFolders() []string {
 
 // DatabasePassword is the master user's password, the same at both sites.
 func (t *Twin) DatabasePassword() string { return t.password }
+
+// The TTLs of the names that AWS gives to load balancers and to Aurora's endpoints.
+const balancerNameTTL, databaseNameTTL = time.Minute, 5 * time.Second
+
+// serviceAddress resolves those names, for callers outside the regions.
+func (t *Twin) serviceAddress(dnsName string) (address netip.Addr, ttl time.Duration, ok bool) {
+	if ip, ok := t.balancers.AddressOf(dnsName); ok {
+		return ip, balancerNameTTL, true
+	}
+	host, _, ok := t.aurora.EndpointAddress(dnsName)
+	if !ok {
+		return netip.Addr{}, 0, false
+	}
+	ip, err := netip.ParseAddr(host)
+	return ip, databaseNameTTL, err == nil
+}

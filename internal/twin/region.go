@@ -65,7 +65,7 @@ func (t *Twin) prepare(context.Context) error {
 	t.onDown(func(context.Context) { t.balancers.Close() })
 	if t.names, err = dns.New(dns.Options{
 		Topology: t.topo, Fabric: t.fabric, Speed: t.opts.Speed, AliasAddress: t.balancers.AddressOf,
-		AliasHealthy: t.balancers.Evaluate, Admit: t.vpc.AdmitTo, Logger: t.logger,
+		AliasHealthy: t.balancers.Evaluate, ServiceAddress: t.serviceAddress, Admit: t.vpc.AdmitTo, Logger: t.logger,
 	}); err != nil {
 		return err
 	}

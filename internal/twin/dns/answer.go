@@ -53,12 +53,23 @@ func (s *Server) reply(query *dns.Msg) *dns.Msg {
 	}
 	zn := s.zoneOf(q.Name)
 	if zn == nil {
-		m.Rcode = dns.RcodeRefused
+		s.replyForAWS(m, q)
 		return m
 	}
 	m.Authoritative = true
 	s.resolve(m, zn, q.Name, q.Qtype, 0)
 	return m
+}
+
+// replyForAWS answers a name in one of AWS's own zones, as a resolver does, and refuses every other one.
+func (s *Server) replyForAWS(m *dns.Msg, q dns.Question) {
+	ip, ttl, ok := s.opts.ServiceAddress(strings.TrimSuffix(dns.CanonicalName(q.Name), "."))
+	switch {
+	case !ok:
+		m.Rcode = dns.RcodeRefused
+	case q.Qtype == dns.TypeA:
+		m.Answer = append(m.Answer, &dns.A{Hdr: s.header(q.Name, dns.TypeA, ttl), A: ip.AsSlice()})
+	}
 }
 
 func (s *Server) zoneOf(name string) *zone {

@@ -40,6 +40,9 @@ type Options struct {
 	// AliasHealthy says whether an alias target is healthy for records with evaluate_target_health, usually
 	// balancer.Evaluate; nil means always.
 	AliasHealthy func(dnsName string) bool
+	// ServiceAddress finds the address and TTL of a name that is in no zone of the deployment but in one of AWS's own: a
+	// load balancer's, a database endpoint's. Resolvers answer those, too. nil knows none.
+	ServiceAddress func(dnsName string) (address netip.Addr, ttl time.Duration, ok bool)
 	// Admit, if set, returns when the networks let a health checker's connection through, or an error when ctx ends.
 	// The port is the deployment's, before [network.Port] maps it.
 	Admit  func(ctx context.Context, from, to netip.Addr, port int) error
@@ -86,6 +89,9 @@ func New(opts Options) (*Server, error) {
 	}
 	if opts.AliasHealthy == nil {
 		s.opts.AliasHealthy = func(string) bool { return true }
+	}
+	if opts.ServiceAddress == nil {
+		s.opts.ServiceAddress = func(string) (netip.Addr, time.Duration, bool) { return netip.Addr{}, 0, false }
 	}
 	for _, hc := range opts.Topology.HealthChecks {
 		c, err := s.newCheck(hc)

@@ -161,7 +161,11 @@ func text(m *dns.Msg) string {
 }
 
 func TestAnswers(t *testing.T) {
-	r := newRig(t, nil, nil)
+	r := newRig(t, nil, func(o *Options) {
+		o.ServiceAddress = func(name string) (netip.Addr, time.Duration, bool) {
+			return netip.MustParseAddr("192.0.2.9"), 5 * time.Second, name == "writer.cluster.rds.amazonaws.com"
+		}
+	})
 	r.start(t)
 	const zone = "payment-dr-test.example.com"
 	for _, c := range []struct {
@@ -188,6 +192,9 @@ func TestAnswers(t *testing.T) {
 		{appName, dns.TypeANY, `NOERROR|aa|60 HINFO "RFC8482" ""`},
 		{"db.inner.local", dns.TypeA, "REFUSED"},
 		{"example.com", dns.TypeA, "REFUSED"},
+		{"Writer.cluster.rds.amazonaws.com", dns.TypeA, "NOERROR|5 A 192.0.2.9"},
+		{"writer.cluster.rds.amazonaws.com", dns.TypeAAAA, "NOERROR"},
+		{"other.cluster.rds.amazonaws.com", dns.TypeA, "REFUSED"},
 	} {
 		for _, transport := range []string{"udp", "tcp"} {
 			if got := text(r.ask(t, transport, c.name, c.qtype)); got != c.want {
