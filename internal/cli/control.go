@@ -18,7 +18,7 @@ import (
 
 // Limits of the control socket.
 const (
-	maxControlBody = 1 << 20
+	maxControlBody = 16 << 20 // the access log is the longest answer
 	// maxSample is how long a command may have processor time measured.
 	maxSample = 10 * time.Minute
 )
@@ -53,6 +53,7 @@ func serveControl(name string, t *twin.Twin) (*controlServer, error) {
 			operator.ErrEnvironment, err)
 	}
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /calls", func(w http.ResponseWriter, _ *http.Request) { answerControl(w, t.Calls(), nil) })
 	mux.HandleFunc("GET /inventory", func(w http.ResponseWriter, r *http.Request) {
 		sample, err := time.ParseDuration(r.FormValue("sample"))
 		if err != nil {

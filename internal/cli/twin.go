@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -38,7 +39,7 @@ are processes, balancers, DNS with health checks, and the AWS API calls of a run
 	}
 	cmd.AddCommand(
 		newTwinUpCommand(), newTwinStatusCommand(), newTwinDownCommand(),
-		newTwinEnvCommand(), newTwinResolveCommand(), newTwinOutputCommand(), newTwinFaultCommand(),
+		newTwinEnvCommand(), newTwinResolveCommand(), newTwinOutputCommand(), newTwinCallsCommand(), newTwinFaultCommand(),
 	)
 	return cmd
 }
@@ -152,6 +153,7 @@ func (i runInfo) writeText(w io.Writer) error {
 			fmt.Fprintf(&b, "database   %s\n", line)
 		}
 	}
+	fmt.Fprintf(&b, "mail       %s\n", filepath.Join(i.StateDir, "mail"))
 	fmt.Fprintf(&b, "state      %s\n", i.StateDir)
 	fmt.Fprintf(&b, "shell      eval \"$(holdfast twin env --name %s)\"\n\n", i.Name)
 	_, err := io.WriteString(w, b.String())

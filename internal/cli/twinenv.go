@@ -79,7 +79,7 @@ func (i runInfo) writeEnv(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "export PGPASSFILE=%s PGSSLMODE=%s\n", shellQuote(filepath.Join(folder, passwordFile)), psqlSSLMode)
 	fmt.Fprintf(&b, "export PATH=%s:\"$PATH\"\n", shellQuote(filepath.Join(folder, shellBin)))
-	b.WriteString("unalias aws dig terraform holdfast 2>/dev/null || true; unset -f aws dig terraform holdfast; hash -r\n")
+	b.WriteString("unalias aws dig psql terraform holdfast 2>/dev/null || true; unset -f aws dig psql terraform holdfast; hash -r\n")
 	_, err = io.WriteString(w, b.String())
 	return err
 }
@@ -123,7 +123,11 @@ func (i runInfo) writeShell(t *twin.Twin) error {
 		outputsFile:  string(outputs) + "\n",
 		passwordFile: passwordLines(config, t.DatabasePassword()),
 	}
-	for name, script := range i.shims(folder, self) {
+	names, err := endpointNames(t, config)
+	if err != nil {
+		return err
+	}
+	for name, script := range i.shims(folder, self, names) {
 		files[filepath.Join(shellBin, name)] = script
 	}
 	if err := errors.Join(os.RemoveAll(folder), os.MkdirAll(filepath.Join(folder, shellBin), 0o700)); err != nil {
@@ -141,9 +145,27 @@ func (i runInfo) writeShell(t *twin.Twin) error {
 	return nil
 }
 
+// endpointNames maps the databases' endpoints, as AWS and Terraform name them, to where they are.
+func endpointNames(t *twin.Twin, config operator.Config) ([][2]string, error) {
+	output, err := json.Marshal(t.Topology().Outputs["holdfast"])
+	if err != nil {
+		return nil, err
+	}
+	named, err := operator.ParseConfig(output)
+	if err != nil {
+		return nil, err
+	}
+	var names [][2]string
+	for i, s := range named.Sites {
+		at := config.Sites[i]
+		names = append(names, [2]string{s.DBEndpoint, at.DBEndpoint}, [2]string{s.DBReaderEndpoint, at.DBReaderEndpoint})
+	}
+	return names, nil
+}
+
 // shims are the commands that shadow those of the machine. A function or an alias would do in the shell itself, but not
 // behind timeout, xargs or in a script.
-func (i runInfo) shims(folder, self string) map[string]string {
+func (i runInfo) shims(folder, self string, endpoints [][2]string) map[string]string {
 	resolver, err := netip.ParseAddrPort(i.Resolver)
 	host, port := i.Resolver, "53"
 	if err == nil {
@@ -156,7 +178,15 @@ func (i runInfo) shims(folder, self string) map[string]string {
 		"rest=; set -f; IFS=:\n" +
 		"for dir in $PATH; do [ \"$dir\" = " + own + " ] || rest=${rest:+$rest:}$dir; done\n" +
 		"unset IFS; PATH=$rest\n"
+	// The endpoints' names mean nothing outside the twin. An argument may be a name, or a connection string with one.
+	psql := head + "for arg in \"$@\"; do\n\tshift\n\tcase $arg in\n"
+	for _, e := range endpoints {
+		name := shellQuote(e[0])
+		psql += "\t*" + name + "*) arg=${arg%%" + name + "*}" + e[1] + "${arg#*" + name + "} ;;\n"
+	}
+	psql += "\tesac\n\tset -- \"$@\" \"$arg\"\ndone\nexec psql \"$@\"\n"
 	return map[string]string{
+		"psql": psql,
 		// Version 1 of the aws command ignores AWS_ENDPOINT_URL for rds in us-east-1, and an option may lead anywhere:
 		// what goes to another host than the twin's goes over HTTPS, and for that the twin is the proxy, which refuses.
 		"aws": head + "unset HTTP_PROXY http_proxy ALL_PROXY all_proxy\n" +

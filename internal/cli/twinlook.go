@@ -18,6 +18,7 @@ import (
 
 	"holdfast/internal/operator"
 	"holdfast/internal/twin"
+	"holdfast/internal/twin/api"
 )
 
 // resolveTimeout bounds one question to the twin's DNS server.
@@ -86,6 +87,44 @@ func resolve(ctx context.Context, out io.Writer, server string, args []string) e
 		}
 	}
 	return nil
+}
+
+func newTwinCallsCommand() *cobra.Command {
+	var name, output string
+	cmd := &cobra.Command{
+		Use:   "calls",
+		Short: "Show the AWS calls that the twin has answered, oldest first",
+		Long: `Show the access log of the twin's AWS endpoints: who asked what of which region, and with which result. It keeps the
+newest calls of the wardens, of holdfast and of the aws command.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if output != "text" && output != "json" {
+				return usagef("-o %s: want text or json", output)
+			}
+			if _, err := readRun(name); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), statusTimeout)
+			defer cancel()
+			var calls []api.Call
+			if err := callControl(ctx, name, "calls", nil, &calls); err != nil {
+				return err
+			}
+			if output == "json" {
+				return printJSON(cmd.OutOrStdout(), calls)
+			}
+			tw := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
+			fmt.Fprintln(tw, "AT\tFROM\tTO\tSERVICE\tACTION\tSTATUS\tERROR")
+			for _, c := range calls {
+				fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", c.At.Format("15:04:05.000"), dash(c.CallerRegion), dash(c.Region),
+					dash(c.Service), dash(c.Operation), c.Status, dash(c.Code))
+			}
+			return tw.Flush()
+		},
+	}
+	registerName(cmd, &name)
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return cmd
 }
 
 func newTwinOutputCommand() *cobra.Command {
