@@ -53,6 +53,9 @@ func program(kind string) {
 		if r.URL.Path == "/readyz" && kind == "sick" {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
+		if wait, err := time.ParseDuration(r.URL.Query().Get("wait")); err == nil {
+			<-time.After(wait)
+		}
 		_, _ = fmt.Fprintf(w, "%s %s", kind, strings.Join(os.Args[1:], " "))
 	})}
 	go func() { _ = server.Serve(listener) }()
