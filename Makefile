@@ -9,7 +9,7 @@ GO ?= go
 # What setup builds stands here and is found first.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help setup build demo test lint fmt clean topology simulate test-moto tflint
+.PHONY: help setup build demo test lint fmt clean topology simulate fuzz test-moto tflint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,12 @@ simulate: ## the failover protocol against its faults for longer (SIMULATE_FLAGS
 
 test-moto: ## the Terraform against moto_server, which must be installed (pip install 'moto[server]')
 	@scripts/test-moto.sh
+
+FUZZ_TIME ?= 30s
+
+fuzz: ## random bytes and damaged real requests at the twin's AWS endpoint for a minute (FUZZ_TIME for each half)
+	$(GO) test -run '^$$' -fuzz '^FuzzEndpoint$$' -fuzztime $(FUZZ_TIME) ./internal/twin/api
+	$(GO) test -run '^$$' -fuzz '^FuzzConnection$$' -fuzztime $(FUZZ_TIME) ./internal/twin/api
 
 lint: ## gofumpt, vet, staticcheck, shellcheck and tflint where installed, terraform fmt
 	@scripts/lint.sh

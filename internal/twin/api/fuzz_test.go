@@ -1,12 +1,18 @@
 package api
 
 import (
+	"errors"
+	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
@@ -42,6 +48,9 @@ func realRequests() []fuzzRequest {
 	}
 }
 
+// answerLimit is far above what any request of these takes; only one that hangs reaches it.
+const answerLimit = 10 * time.Second
+
 type fuzzRequest struct{ service, contentType, target, path, body string }
 
 // try sends a request straight into the handler. Whatever it is, there must be an answer that is no internal failure.
@@ -64,7 +73,11 @@ func (f fuzzRequest) try(t *testing.T, h http.Handler) {
 	}
 	sign(r, f.service, east)
 	w := httptest.NewRecorder()
+	began := time.Now()
 	h.ServeHTTP(w, r)
+	if took := time.Since(began); took > answerLimit {
+		t.Errorf("%+v was answered after %v", f, took)
+	}
 	if w.Code < 200 || w.Code > 499 || w.Header().Get("X-Amzn-Requestid") == "" {
 		t.Errorf("%+v was answered with %d %s", f, w.Code, w.Body)
 	}
@@ -78,6 +91,42 @@ func FuzzEndpoint(f *testing.F) {
 	h := e.Handler("")
 	f.Fuzz(func(t *testing.T, service, contentType, target, path, body string) {
 		fuzzRequest{service, contentType, target, path, body}.try(t, h)
+	})
+}
+
+// FuzzConnection sends bytes that need not be HTTP at all over a connection. Whatever they are, the server ends the
+// connection by itself, and nothing that it started for it is left.
+func FuzzConnection(f *testing.F) {
+	for _, r := range realRequests() {
+		text := "POST " + r.path + " HTTP/1.1\r\nHost: twin\r\nContent-Type: " + r.contentType + "\r\nX-Amz-Target: " + r.target +
+			"\r\nX-Amz-Date: 20261122T101112Z\r\nAuthorization: AWS4-HMAC-SHA256 Credential=" + AccessKeyID + "/20261122/" + east + "/" +
+			r.service + "/aws4_request, SignedHeaders=host, Signature=00\r\nContent-Length: " + strconv.Itoa(len(r.body)) + "\r\n\r\n" + r.body
+		f.Add([]byte(text))
+	}
+	f.Add([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+	f.Add([]byte("POST / HTTP/1.1\r\nHost: twin\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffff0\r\n"))
+	f.Add([]byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"))
+	e := newEndpoint(f, newBackends(f), func(o *Options) { o.Limits.Read = 100 * time.Millisecond })
+	address := strings.TrimPrefix(serve(f, e, ""), "http://")
+	idle := runtime.NumGoroutine()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := conn.SetDeadline(time.Now().Add(answerLimit)); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = conn.Write(data) // the server may have closed already
+		_ = conn.(*net.TCPConn).CloseWrite()
+		var timeout net.Error
+		if _, err := io.Copy(io.Discard, conn); errors.As(err, &timeout) && timeout.Timeout() {
+			t.Fatalf("the connection hangs after %q", data)
+		}
+		waitFor(t, "the end of what the connection started", func() bool {
+			return runtime.NumGoroutine() <= idle+2 && len(e.running) == 0 && len(e.travelling) == 0
+		})
 	})
 }
 

@@ -103,7 +103,7 @@ func (x *exchange) run(w http.ResponseWriter) (answer reply, ok bool) {
 		})
 	}
 	if x.service == nil {
-		return x.fail(x.message.unknown(&service{}, x.http.Header.Get("X-Amz-Target")))
+		return x.fail(x.message.unserved(signed.service))
 	}
 	return x.travel()
 }

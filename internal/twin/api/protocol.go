@@ -127,6 +127,23 @@ func (m *message) unknown(s *service, action string) error {
 	return fail("UnknownOperationException", "")
 }
 
+// unserved is the answer to a request for a service that the twin does not have, in the protocol that its clients
+// understand as far as the request shows it.
+func (m *message) unserved(name string) error {
+	if m.protocol == query && m.parseForm() == nil && m.form.Get("Action") != "" {
+		return m.unknown(&service{version: shortName(m.form.Get("Version"))}, m.form.Get("Action"))
+	}
+	switch m.protocol {
+	case query: // without an action it is one of the REST protocols, which most of AWS's other services speak in JSON
+		m.protocol = json11
+		if name == "s3" {
+			m.protocol = restXML
+		}
+	case restXML, json10, json11, rpcCBOR:
+	}
+	return gone("UnknownOperationException", "The twin does not serve %s.", shortName(name))
+}
+
 // reply is an answer that has not been sent yet.
 type reply struct {
 	status int
@@ -150,13 +167,17 @@ func (m *message) success(s *service, o operation, id string, out any) (reply, e
 	default:
 		var b bytes.Buffer
 		b.WriteString(`<?xml version="1.0" encoding="UTF-8"?>` + "\n<" + o.name + `Response xmlns="` + s.namespace + `">`)
-		if m.protocol == query {
+		switch {
+		case s.ec2:
+			wire.Element(&b, "requestId", id)
+			s.style.EncodeXML(&b, out)
+		case m.protocol == query:
 			b.WriteString("<" + o.name + "Result>")
 			s.style.EncodeXML(&b, out)
 			b.WriteString("</" + o.name + "Result><ResponseMetadata>")
 			wire.Element(&b, "RequestId", id)
 			b.WriteString("</ResponseMetadata>")
-		} else {
+		default:
 			s.style.EncodeXML(&b, out)
 		}
 		b.WriteString("</" + o.name + "Response>")
@@ -178,6 +199,7 @@ func (m *message) failure(s *service, id string, e *Error) reply {
 	shape := cmp.Or(e.Shape, authShapes[e.Code], e.Code)
 	switch m.protocol {
 	case json10, json11, rpcCBOR:
+		r.header.Set("X-Amzn-Errortype", shape) // what clients of REST services in JSON read first
 		tree := map[string]any{"message": e.Message}
 		for name, v := range e.Fields {
 			tree[name] = s.style.Tree(v)
@@ -218,6 +240,15 @@ func sender(status int) string {
 
 func xmlError(s *service, id string, e *Error, status int) []byte {
 	var b bytes.Buffer
+	if s.ec2 {
+		b.WriteString(`<?xml version="1.0" encoding="UTF-8"?>` + "\n<Response><Errors><Error>")
+		wire.Element(&b, "Code", e.Code)
+		wire.Element(&b, "Message", e.Message)
+		b.WriteString("</Error></Errors>")
+		wire.Element(&b, "RequestID", id)
+		b.WriteString("</Response>")
+		return b.Bytes()
+	}
 	b.WriteString(`<?xml version="1.0" encoding="UTF-8"?>` + "\n<ErrorResponse xmlns=\"" + s.namespace + `"><Error>`)
 	wire.Element(&b, "Type", sender(status))
 	wire.Element(&b, "Code", e.Code)
