@@ -12,7 +12,7 @@ func (t *Twin) prepareEndpoint() error {
 	t.endpoint, err = api.New(api.Options{
 		Topology: t.topo, Network: t.fabric, Admit: t.admitCall, Logger: t.logger,
 		Databases: t.aurora, Containers: t.scheduler, Runner: t.scheduler, Images: t.scheduler, Balancers: t.balancers, HealthChecks: t.names,
-		Tables: m.table, Secrets: secrets{t}, Metrics: m.metrics, Alarms: m.evaluator, Scaling: m.scaler,
+		Tables: m.table, Secrets: secrets{t}, Metrics: m.metrics, Alarms: m.evaluator, Scaling: m.scaler, Networks: t.vpc,
 	})
 	return err
 }

@@ -35,6 +35,7 @@ type Options struct {
 	Alarms       Alarms
 	Secrets      Secrets
 	Scaling      Scaling
+	Networks     Networks
 	Runner       TaskRunner
 	Images       Images
 

@@ -36,6 +36,8 @@ type service struct {
 	checksums bool
 	// queryErrors: answers in other protocols carry the error's code of the query protocol in x-amzn-query-error.
 	queryErrors bool
+	// ec2: answers have the form of EC2's dialect of the query protocol.
+	ec2 bool
 	// missing and invalid make the service's errors for a missing member and for a member that breaks a constraint.
 	missing func(member string) error
 	invalid func(message string) error
@@ -172,7 +174,7 @@ func invalidWith(code string) func(string) error {
 func (e *Endpoint) register() {
 	e.services = map[string]*service{}
 	for scopeName, s := range map[string]*service{
-		"sts": e.stsService(), "sns": e.snsService(), "elasticloadbalancing": e.elbService(),
+		"sts": e.stsService(), "ec2": e.ec2Service(), "sns": e.snsService(), "elasticloadbalancing": e.elbService(),
 		"route53": e.route53Service(), "dynamodb": e.dynamodbService(), "rds": e.rdsService(), "ecs": e.ecsService(),
 		"application-autoscaling": e.autoscalingService(), "monitoring": e.cloudwatchService(),
 		"secretsmanager": e.secretsService(), "logs": e.logsService(),

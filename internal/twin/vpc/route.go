@@ -58,6 +58,24 @@ func (v *VPC) CreateRoute(region, tableID string, route topology.Route) error {
 	})
 }
 
+// ReplaceRoute leads the route to a destination elsewhere. Errors are of type [*Error].
+func (v *VPC) ReplaceRoute(region, tableID string, route topology.Route) error {
+	return v.edit(region, tableID, func(vpc topology.Network, routes []topology.Route) ([]topology.Route, error) {
+		i := slices.IndexFunc(routes, func(r topology.Route) bool { return r.DestinationCIDR == route.DestinationCIDR })
+		switch {
+		case i < 0:
+			return nil, refuse("InvalidRoute.NotFound", "no route with destination-cidr-block %s in route table %s", route.DestinationCIDR, tableID)
+		case routes[i].TargetKind == "local":
+			return nil, refuse("InvalidParameterValue", "cannot replace local route %s in route table %s", route.DestinationCIDR, tableID)
+		}
+		if err := v.target(vpc, route); err != nil {
+			return nil, err
+		}
+		routes[i] = route
+		return routes, nil
+	})
+}
+
 // target checks that a route leads to something of its VPC. The caller holds the lock.
 func (v *VPC) target(vpc topology.Network, route topology.Route) error {
 	known, code := false, ""

@@ -13,6 +13,8 @@ import (
 type Style struct {
 	// LowerCamel: in JSON, members begin with a small letter.
 	LowerCamel bool
+	// LowerCamelXML: the same in the answers of the query protocol, as EC2 writes them.
+	LowerCamelXML bool
 	// ListElement is the XML name of every list's elements; empty means the name of their type.
 	ListElement string
 	// Elements overrides it by "Type.Field", for lists whose elements have a name of their own.

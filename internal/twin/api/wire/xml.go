@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -31,8 +32,18 @@ func (s Style) xmlMembers(b *bytes.Buffer, v reflect.Value) {
 		if f.Type.Kind() == reflect.String && value.Len() == 0 { // an enumeration without a value
 			continue
 		}
-		s.xmlValue(b, f.Name, s.elementIf(v.Type(), f), value)
+		if f.Anonymous {
+			continue // its fields are visible themselves
+		}
+		s.xmlValue(b, s.xmlName(f.Name), s.elementIf(v.Type(), f), value)
 	}
+}
+
+func (s Style) xmlName(name string) string {
+	if s.LowerCamelXML {
+		return strings.ToLower(name[:1]) + name[1:]
+	}
+	return name
 }
 
 func (s Style) elementIf(owner reflect.Type, f reflect.StructField) string {
