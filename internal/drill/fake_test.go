@@ -49,6 +49,7 @@ type fakeTwin struct {
 	loseOnSwitch   bool
 	movesAnyway    bool // faults that must not move the active site do
 	keepsWriting   bool // faults that must stop the writing do not
+	refusesForEver bool // and a fault stops the payments for good
 	injectFails    bool
 	silentWardens  bool
 	heldGetsIn     int // transactions from before a freeze that commit after it
@@ -58,7 +59,7 @@ type fakeTwin struct {
 	active   string
 	holder   string
 	term     term.Number
-	refusing bool
+	refusing map[string]bool // by site
 	injected []string
 	servers  map[string]*http.Server
 	ledgers  map[string]map[string]time.Time // by site: payment id to commit time
@@ -126,7 +127,7 @@ func (f *fakeTwin) pay(site string, w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.attempts++
 	n, active := f.attempts, f.active
-	if f.refusing {
+	if f.refusing[active] {
 		active = ""
 	}
 	f.mu.Unlock()
@@ -161,7 +162,7 @@ func (f *fakeTwin) pay(site string, w http.ResponseWriter, r *http.Request) {
 func (f *fakeTwin) commit(site, id string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.active != site || f.refusing {
+	if f.active != site || f.refusing[site] {
 		return false
 	}
 	f.ledgers[site][id] = time.Now()
@@ -214,6 +215,9 @@ func (f *fakeTwin) Inject(_ context.Context, fault twin.Fault) (twin.Fault, erro
 	moves := f.movesAnyway
 	switch fault.Name {
 	case twin.RegionLoss:
+		for _, step := range []string{"acquire", "promote", "record-term", "serve"} {
+			f.tell("dr", step)
+		}
 		_ = f.servers[fault.Site].Close()
 		f.loseTailOf(fault.Site)
 		moves = !f.neverTakesOver
@@ -226,7 +230,10 @@ func (f *fakeTwin) Inject(_ context.Context, fault twin.Fault) (twin.Fault, erro
 		f.replicate(fault.Site)
 		moves, f.active = true, ""
 	case twin.ApplicationFailing, twin.StoreLoss:
-		f.refusing = !f.keepsWriting
+		f.refusing = map[string]bool{f.active: !f.keepsWriting}
+	}
+	if f.refusesForEver {
+		f.refusing = map[string]bool{"primary": true, "dr": true}
 	}
 	if moves {
 		to := map[string]string{"primary": "dr", "dr": "primary"}[f.holder]
@@ -270,7 +277,7 @@ func (f *fakeTwin) loseTailOf(site string) {
 
 func (f *fakeTwin) ClearFault(_ context.Context, name, _ string) ([]twin.Fault, error) {
 	f.mu.Lock()
-	f.refusing = false
+	f.refusing = nil
 	f.mu.Unlock()
 	if name != twin.RegionLoss {
 		return nil, nil
@@ -301,7 +308,7 @@ func (f *fakeTwin) Serves(_ context.Context, site string) bool {
 func (f *fakeTwin) Record(context.Context) (term.Record, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return term.Record{Term: f.term, Holder: f.holder, LeaseMS: 60, MarginMS: 10, ServedTerm: f.term}, nil
+	return term.Record{Term: f.term, Holder: f.holder, LeaseMS: 250, MarginMS: 50, ServedTerm: f.term}, nil
 }
 
 // writeTail writes an export as reconcile does.

@@ -45,6 +45,9 @@ func ReadSeries(root string) ([]*verdict.Verdict, error) {
 	}
 	var series []*verdict.Verdict
 	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
 		v, err := ReadVerdict(filepath.Join(root, e.Name()))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

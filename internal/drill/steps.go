@@ -158,7 +158,11 @@ func (d *drill) stayed(ctx context.Context) error {
 	if err := d.termStayed(ctx); err != nil {
 		return err
 	}
-	return poll(ctx, pollEvery, d.active(d.before.Holder))
+	holder, _, err := d.twin.Active(ctx)
+	if err != nil || holder != d.before.Holder {
+		return err // whose check has failed already
+	}
+	return poll(ctx, pollEvery, d.active(holder))
 }
 
 // termStayed checks that the record shows the term and the holder from before the fault.

@@ -1,0 +1,143 @@
+package drill
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/internal/drill/verdict"
+	"holdfast/internal/twin"
+)
+
+// Every drill passes against a twin that does what is expected of it.
+func TestScenariosPass(t *testing.T) {
+	for _, s := range scenarios() {
+		if s.name == RegionLoss {
+			continue // has tests of its own
+		}
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFakeTwin(t)
+			o := fastOptions(t, f)
+			o.Fault, o.Cycles = s.name, 3
+			v := rehearse(t, o)
+			if v.Verdict != verdict.Pass {
+				t.Fatalf("verdict %s: %v", v.Verdict, v.Failures)
+			}
+			if v.Fault != s.name || v.Expectation == "" || !strings.Contains(v.Happened, "at the end") {
+				t.Errorf("fault %q, expected %q, happened %q", v.Fault, v.Expectation, v.Happened)
+			}
+			if s.name != Switchover && len(f.injected) == 0 {
+				t.Error("nothing was broken")
+			}
+			if v.Payments.Acknowledged < 40 || v.StandstillSeconds == nil || v.RPOSeconds == nil {
+				t.Errorf("payments %+v, standstill %v, RPO %v", v.Payments, v.StandstillSeconds, v.RPOSeconds)
+			}
+			checkVerdictFile(t, o.Out)
+		})
+	}
+}
+
+// A drill sees when what it expects does not happen.
+func TestScenariosFail(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault string
+		wrong func(*fakeTwin, *Options)
+		want  string
+	}{
+		"a failover that must not be":        {twin.LinkPartition, func(f *fakeTwin, _ *Options) { f.movesAnyway = true }, "the term: 2 of dr, want 1 of primary"},
+		"a failover for a slow application":  {twin.ApplicationSlow, func(f *fakeTwin, _ *Options) { f.movesAnyway = true }, "the term: 2 of dr"},
+		"writing goes on without a store":    {twin.StoreLoss, func(f *fakeTwin, _ *Options) { f.keepsWriting = true }, "acknowledged past the trust deadline"},
+		"nobody takes over a frozen region":  {twin.RegionFreeze, func(f *fakeTwin, o *Options) { f.neverTakesOver, o.Limits.Takeover = true, 300*time.Millisecond }, "phase takeover took longer"},
+		"a thawed transaction gets in":       {FreezeThaw, func(f *fakeTwin, _ *Options) { f.heldGetsIn = 1 }, "accepted 3 of"},
+		"loss in a hand-over":                {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.loseOnSwitch = true }, "nothing may be lost"},
+		"the wardens were never killed":      {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.silentWardens = true }, "steps at which all wardens were killed: 0"},
+		"the second failure did not happen":  {SecondFailure, func(f *fakeTwin, _ *Options) { f.silentWardens = true }, "failures during the takeover: 0"},
+		"the fault can't be injected":        {twin.ZoneLoss, func(f *fakeTwin, _ *Options) { f.injectFails = true }, "no such thing to break"},
+		"payments do not come back":          {twin.DatabaseWriterCrash, func(f *fakeTwin, o *Options) { f.refusesForEver, o.Limits.Rejoin = true, 300*time.Millisecond }, "phase resume took longer"},
+		"the fence is not shown to hold":     {twin.IsolatedActive, func(f *fakeTwin, _ *Options) { f.noAttempts = true }, "not shown to hold"},
+		"a planned move that is turned down": {Switchover, func(f *fakeTwin, o *Options) { f.rejectSwitch, o.Limits.SwitchBack = 1000, 700*time.Millisecond }, "the target is not ready"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFakeTwin(t)
+			o := fastOptions(t, f)
+			o.Fault, o.Cycles = c.fault, 3
+			o.Limits.Drain = time.Second
+			c.wrong(f, &o)
+			v := rehearse(t, o)
+			if v.Verdict != verdict.Fail || !slices.ContainsFunc(v.Failures, func(text string) bool { return strings.Contains(text, c.want) }) {
+				t.Errorf("verdict %s, failures %q, want one with %q", v.Verdict, v.Failures, c.want)
+			}
+			checkVerdictFile(t, o.Out)
+			if f.downCount() != 1 {
+				t.Errorf("the twin was taken down %d times", f.downCount())
+			}
+		})
+	}
+}
+
+// The site's own recovery is measured before DNS, and the wait that it can't avoid is taken off.
+func TestTakeoverOverhead(t *testing.T) {
+	f := newFakeTwin(t)
+	v := rehearse(t, fastOptions(t, f))
+	if v.SiteRTOSeconds == nil || v.TakeoverOverheadSeconds == nil {
+		t.Fatalf("site RTO %v, overhead %v", v.SiteRTOSeconds, v.TakeoverOverheadSeconds)
+	}
+	site, wait := *v.SiteRTOSeconds, v.LeaseSeconds+v.MarginSeconds
+	if site < 0.09 || site > *v.RTOSeconds || wait < 0.299 || wait > 0.301 {
+		t.Errorf("site RTO %v of an RTO of %v with the takeover after 0.1 s; lease and margin %v", site, *v.RTOSeconds, wait)
+	}
+	if difference := *v.TakeoverOverheadSeconds - (site - wait); difference < -0.002 || difference > 0.002 {
+		t.Errorf("overhead %v, want %v less %v", *v.TakeoverOverheadSeconds, site, wait)
+	}
+}
+
+func TestScenariosAreNamedOnceAndSayWhatTheyExpect(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range scenarios() {
+		if seen[s.name] || s.doc == "" || s.expectation == "" {
+			t.Errorf("%s: named twice, or without words: %q, %q", s.name, s.doc, s.expectation)
+		}
+		seen[s.name] = true
+	}
+	// Every fault that a twin can suffer and that the wardens have to judge has a drill. The others only make work for
+	// ECS, or are a slower link by another name.
+	for _, k := range twin.FaultKinds() {
+		if !seen[k.Name] && !slices.Contains([]string{twin.ApplicationCrash, twin.ReplicationSlow}, k.Name) {
+			t.Errorf("the fault %s has no drill", k.Name)
+		}
+	}
+}
+
+func TestReport(t *testing.T) {
+	root := t.TempDir()
+	for seed := uint64(1); seed <= 2; seed++ {
+		f := newFakeTwin(t)
+		o := fastOptions(t, f)
+		o.Fault, o.Seed, o.Out = twin.LinkPartition, seed, Folder(root, twin.LinkPartition, 10, seed)
+		f.movesAnyway = seed == 2
+		rehearse(t, o)
+	}
+	if err := writeLines(filepath.Join(root, "a file"), []int{1}); err != nil {
+		t.Fatal(err)
+	}
+	series, err := ReadSeries(root)
+	if err != nil || len(series) != 2 {
+		t.Fatalf("ReadSeries = %d verdicts, %v", len(series), err)
+	}
+	var text strings.Builder
+	if err := WriteReport(&text, series, "2 CPUs"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"| `link-partition` | 10 | 1 of 2 |", "Machine: 2 CPUs.", "## Runs that did not pass", "speed 10, seed 2: ", "the term: 2 of dr, want 1 of primary",
+		"| `region-loss` |", "| `freeze-thaw` |",
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, text.String())
+		}
+	}
+}
