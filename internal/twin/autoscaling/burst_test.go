@@ -63,6 +63,7 @@ const (
 
 func burstTopology() topology.Topology {
 	t := scaled()
+	t.ScalingPolicies[0].TargetValue = 25 // of a quarter of a processor, which a busy machine has left too
 	t.Sites = []topology.Site{{Name: "primary", Region: region}}
 	t.ECSClusters = []topology.ECSCluster{{Region: region, Name: "pay", ARN: "arn:pay"}}
 	t.TaskDefinitions = []topology.TaskDefinition{{

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"runtime"
 	"time"
 
 	"holdfast/internal/topology"
@@ -76,17 +75,12 @@ type Options struct {
 	Table        *Table
 
 	// Usage reads what a process takes; nil is task.UsageOf.
-	Usage func(pid int) (task.ProcessUsage, error)
-	// Processors is how many processors the database instances share; 0 is what this machine has.
-	Processors int
-	Now        func() time.Time
-	Logger     *slog.Logger
+	Usage  func(pid int) (task.ProcessUsage, error)
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Collector measures and publishes, from Start to Stop.
-//
-// The CPU of a database instance is relative to the processors of its class, but at most to its share of this machine
-// (all instances of the topology share it evenly): 100 % is all that it can have while the others work too.
 type Collector struct {
 	options Options
 	minute  time.Duration
@@ -113,9 +107,6 @@ func New(options Options) (*Collector, error) {
 	}
 	if options.Usage == nil {
 		options.Usage = task.UsageOf
-	}
-	if options.Processors == 0 {
-		options.Processors = runtime.NumCPU()
 	}
 	if options.Now == nil {
 		options.Now = time.Now

@@ -113,7 +113,7 @@ func newParts() *parts {
 			{Region: east, Identifier: "primary-2", ClusterIdentifier: "primary", Class: "db.r6g.large", Status: "available", Pid: 2},
 		},
 		usage: map[int]task.ProcessUsage{
-			1: {Up: time.Hour, Commands: []string{
+			1: {Up: time.Hour, Waits: map[int]time.Duration{11: time.Hour}, Commands: []string{
 				"postgres: checkpointer ", "postgres: dbadmin payments 127.9.1.5(40112) idle", "postgres: rdsadmin postgres 127.9.1.9(1) idle",
 				"postgres: walsender rdsrepl 127.9.1.3(40000) streaming 0/5000", "postgres: main: app payments 127.9.1.6(40113) COMMIT",
 			}},
@@ -129,7 +129,7 @@ func newParts() *parts {
 	}
 }
 
-// start runs a collector on the parts at speed 10, where a minute is 6 seconds, on a machine of four processors.
+// start runs a collector on the parts at speed 10, where a minute is 6 seconds.
 func start(t *testing.T, p *parts, table *Table) (*alarms.Metrics, *Collector) {
 	t.Helper()
 	sink := alarms.NewMetrics(nil)
@@ -137,11 +137,10 @@ func start(t *testing.T, p *parts, table *Table) (*alarms.Metrics, *Collector) {
 		Topology: topology.Topology{
 			Sites:        []topology.Site{{Name: "primary", Region: east}, {Name: "dr", Region: west}},
 			ECSClusters:  []topology.ECSCluster{{Region: east, Name: "pay"}, {Region: west, Name: "pay"}},
-			DBInstances:  make([]topology.DBInstance, 4),
 			HealthChecks: []topology.HealthCheck{{ID: "hc"}},
 			Listeners:    []topology.Listener{{Region: east, LoadBalancerARN: lbARN, Default: topology.Action{Type: "forward", TargetGroupARN: groupARN}}},
 		},
-		Sink: sink, Speed: 10, Databases: p, Figures: p, Containers: p, Balancers: p, HealthChecks: p, Table: table, Processors: 4,
+		Sink: sink, Speed: 10, Databases: p, Figures: p, Containers: p, Balancers: p, HealthChecks: p, Table: table,
 		Up: func(region string) bool {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -212,8 +211,10 @@ func TestDatabaseMetrics(t *testing.T) {
 		sink, _ := start(t, p, nil)
 		pass(t, 6*time.Second+time.Millisecond)
 		p.change(func() {
-			// Four instances share four processors: one each. Three seconds of six are 50 %, more than all is 100 %.
-			p.usage[1] = task.ProcessUsage{CPU: 3 * time.Second, Up: time.Hour, Commands: p.usage[1].Commands}
+			// A large instance has two processors: twelve seconds in six. What a process waited for one counts too.
+			p.usage[1] = task.ProcessUsage{
+				CPU: 4 * time.Second, Waits: map[int]time.Duration{11: time.Hour + 2*time.Second, 12: 0}, Up: time.Hour, Commands: p.usage[1].Commands,
+			}
 			p.usage[2] = task.ProcessUsage{CPU: 30 * time.Second, Up: time.Hour}
 			p.figures["primary-1"] = postgres.Figures{Commits: 160}
 		})
@@ -232,7 +233,7 @@ func TestDatabaseMetrics(t *testing.T) {
 		p.change(func() {
 			p.usage[1] = task.ProcessUsage{Stopped: true, Up: time.Hour}
 			p.instances[1].Pid = 4
-			p.usage[4] = task.ProcessUsage{CPU: time.Second, Up: 2 * time.Second}
+			p.usage[4] = task.ProcessUsage{CPU: 2 * time.Second, Up: 2 * time.Second}
 		})
 		pass(t, 6*time.Second)
 		wantNoMetric(t, sink, east, "AWS/RDS", "EngineUptime", map[string]string{"DBInstanceIdentifier": "primary-1"})

@@ -8,6 +8,7 @@ import (
 
 	"holdfast/internal/twin/alarms"
 	"holdfast/internal/twin/postgres"
+	"holdfast/internal/twin/task"
 )
 
 const databases = "AWS/RDS"
@@ -16,6 +17,7 @@ const databases = "AWS/RDS"
 type instanceState struct {
 	pid     int
 	cpu     time.Duration
+	waits   map[int]time.Duration
 	commits int64
 	// counted says that commits is known.
 	counted bool
@@ -39,10 +41,14 @@ func processorsOf(class string) float64 {
 	return 2
 }
 
-// capacity is how many processors are 100 % of an instance's CPU; see [Collector].
-func (c *Collector) capacity(class string) float64 {
-	share := float64(c.options.Processors) / float64(max(1, len(c.options.Topology.DBInstances)))
-	return min(processorsOf(class), share)
+// demand is the processor time that a server's processes used since they were last looked at, and what they would have
+// used on a machine of their own: they were ready and waited for one of this machine's processors.
+func demand(before instanceState, usage task.ProcessUsage) time.Duration {
+	d := max(0, usage.CPU-before.cpu)
+	for pid, waited := range usage.Waits {
+		d += max(0, waited-before.waits[pid])
+	}
+	return d
 }
 
 // readings collects values under several sets of dimensions, so that a cluster's datum holds those of all its instances.
@@ -101,7 +107,7 @@ func (c *Collector) measureInstances(ctx context.Context, region string, s span,
 			continue
 		}
 		before := c.instances[in.Identifier]
-		now := instanceState{pid: in.Pid, cpu: usage.CPU}
+		now := instanceState{pid: in.Pid, cpu: usage.CPU, waits: usage.Waits}
 		length := s.length
 		if before.pid != in.Pid {
 			before = instanceState{}
@@ -110,7 +116,7 @@ func (c *Collector) measureInstances(ctx context.Context, region string, s span,
 		out.add("EngineUptime", usage.Up.Seconds(), "Seconds", in)
 		out.add("DatabaseConnections", float64(connections(usage.Commands)), "Count", in)
 		if length > 0 {
-			percent := 100 * max(0, usage.CPU-before.cpu).Seconds() / (length.Seconds() * c.capacity(in.Class))
+			percent := 100 * demand(before, usage).Seconds() / (length.Seconds() * processorsOf(in.Class))
 			out.add("CPUUtilization", min(percent, 100), "Percent", in)
 		}
 		if f, ok := figures[in.Identifier]; ok {

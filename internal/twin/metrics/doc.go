@@ -17,7 +17,8 @@
 //   - AWS/DynamoDB, of the term table: SuccessfulRequestLatency, and SystemErrors while there are some.
 //     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html
 //
-// What is different: a database instance has not a machine of its own, so 100 % of its CPU is its share of this one (see
-// [Collector]); and the term table answers a request that finds no majority with silence rather than with an error 500, so
-// SystemErrors counts the requests that have waited for a second.
+// What is different: a database instance has not a machine of its own, so the time that its processes were ready to run and
+// waited for one of this machine's processors counts as if they had run, up to the processors of the instance's class; and
+// the term table answers a request that finds no majority with silence rather than with an error 500, so SystemErrors
+// counts the requests that have waited for a second. The CPU of a task is processor time alone.
 package metrics

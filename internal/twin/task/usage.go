@@ -13,6 +13,9 @@ import (
 type ProcessUsage struct {
 	// CPU is processor time since the start, that of ended and reaped children included, to 10 ms.
 	CPU time.Duration
+	// Waits is, for the process and each of its living descendants, how long its first thread was ready to run and waited
+	// for a processor, since its start. It is empty where the kernel does not count that.
+	Waits map[int]time.Duration
 	// Resident is memory in bytes; a page that several of the processes share counts once for each.
 	Resident int64
 	// Stopped says that the process itself was stopped by a signal.
@@ -29,7 +32,8 @@ func UsageOf(pid int) (ProcessUsage, error) {
 	if err != nil {
 		return ProcessUsage{}, fmt.Errorf("usage of process %d: %w", pid, err)
 	}
-	u := ProcessUsage{CPU: cpuTime(pid), Resident: resident(pid), Stopped: stat.state == 'T', Up: uptime() - stat.started}
+	u := ProcessUsage{CPU: cpuTime(pid), Waits: map[int]time.Duration{}, Resident: resident(pid), Stopped: stat.state == 'T', Up: uptime() - stat.started}
+	addWaits(u.Waits, pid)
 	for _, child := range childPIDs(pid) {
 		title, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", child))
 		if err == nil {
@@ -37,6 +41,18 @@ func UsageOf(pid int) (ProcessUsage, error) {
 		}
 	}
 	return u, nil
+}
+
+// addWaits reads the run queue's figures (proc-schedstat: time on a processor, time in its queue, slices).
+func addWaits(waits map[int]time.Duration, pid int) {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
+	if fields := strings.Fields(string(data)); len(fields) >= 2 {
+		nanoseconds, _ := strconv.ParseInt(fields[1], 10, 64)
+		waits[pid] = time.Duration(nanoseconds)
+	}
+	for _, child := range childPIDs(pid) {
+		addWaits(waits, child)
+	}
 }
 
 // resident is the memory of a process and its living descendants.

@@ -14,6 +14,9 @@ func TestUsageOfThisProcess(t *testing.T) {
 	if begun.Resident < 1<<20 || begun.Stopped || begun.Up <= 0 || begun.Up > time.Hour {
 		t.Errorf("usage = %+v", begun)
 	}
+	if waited, there := begun.Waits[os.Getpid()]; there && (waited < 0 || waited > begun.Up*1000) {
+		t.Errorf("it has waited %v for a processor since its start %v ago", waited, begun.Up)
+	}
 	for deadline := time.Now().Add(30 * time.Second); ; { // burns what it waits for
 		now, err := UsageOf(os.Getpid())
 		if err != nil {
