@@ -3,6 +3,7 @@ package infratest
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,16 +16,42 @@ var membership = []string{"global_cluster_identifier", "replication_source_ident
 
 // After a failover the roles are swapped, and nobody tells Terraform. A plan on the next day must not move them back,
 // nor detach anything. The plan is made by the real provider, from a state in which the roles are swapped, offline.
-func TestPlanAfterAFailoverLeavesTheDatabasesAlone(t *testing.T) {
-	changes := planSwapped(t, nil)
-	if len(changes) == 0 {
-		t.Fatal("the plan has no database resources")
-	}
-	for _, c := range changes {
-		if !slices.Equal(c.Change.Actions, []string{"no-op"}) {
-			t.Errorf("%s: %v because of %v: %s", c.Address, c.Change.Actions, c.Change.ReplacePaths, strings.Join(changed(c), ", "))
+// Nor may it take back what the wardens have moved in the sites: tasks, autoscaling's floor, the way of the requests.
+func TestPlanAfterAFailoverLeavesAloneWhatTheWardensMove(t *testing.T) {
+	var targets []string
+	for _, site := range []string{"primary", "dr"} {
+		for _, moved := range []string{"aws_lb_listener.app", "aws_ecs_service.app", "aws_appautoscaling_target.app"} {
+			targets = append(targets, "-target=module.ecs_"+site+"."+moved)
 		}
 	}
+	databases, others := 0, 0
+	for _, c := range planSwapped(t, nil, targets...) {
+		switch c.Type {
+		case "aws_rds_global_cluster", "aws_rds_cluster", "aws_rds_cluster_instance":
+			databases++
+			if !slices.Equal(c.Change.Actions, []string{"no-op"}) {
+				t.Errorf("%s: %v because of %v: %s", c.Address, c.Change.Actions, c.Change.ReplacePaths, strings.Join(changed(c), ", "))
+			}
+		default:
+			// Only what was moved counts here: of the rest, the mocks that made this state know no defaults.
+			attribute, moved := movedByWardens[c.Type]
+			if !moved {
+				continue
+			}
+			others++
+			if slices.Contains(changed(c), attribute) || slices.Contains(c.Change.Actions, "delete") {
+				t.Errorf("%s: %v %s: %s -> %s", c.Address, c.Change.Actions, attribute, encode(c.Change.Before[attribute]), encode(c.Change.After[attribute]))
+			}
+		}
+	}
+	if databases != 7 || others != 6 {
+		t.Errorf("the plan has %d resources of the databases and %d others that wardens move, want 7 and 6", databases, others)
+	}
+}
+
+// movedByWardens names the attribute of each type that wardens change and Terraform must not change back.
+var movedByWardens = map[string]string{
+	"aws_lb_listener": "default_action", "aws_ecs_service": "desired_count", "aws_appautoscaling_target": "min_capacity",
 }
 
 // The same plan without the protection: it shows that the test above can fail, and what it would look like.
@@ -75,8 +102,8 @@ func changed(c resourceChange) []string {
 	return slices.Compact(names)
 }
 
-// planSwapped plans against the rendered state with its roles swapped and returns the changes of the databases.
-func planSwapped(t *testing.T, changes map[string]string) []resourceChange {
+// planSwapped plans the databases and the given targets against the rendered state with its roles swapped.
+func planSwapped(t *testing.T, changes map[string]string, targets ...string) []resourceChange {
 	t.Helper()
 	s := protectedState(t)
 	all := map[string]string{"offline_override.tf": offlineProviders()}
@@ -92,19 +119,15 @@ func planSwapped(t *testing.T, changes map[string]string) []resourceChange {
 	if err := os.WriteFile(filepath.Join(w.dir, "terraform.tfstate"), file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.must(t, "plan", "-no-color", "-input=false", "-refresh=false", "-var-file=tests/protected.tfvars", "-out=it.tfplan",
-		"-target=module.aurora_primary", "-target=module.aurora_dr", "-target=aws_rds_global_cluster.this")
-	var found []resourceChange
-	for _, c := range w.showPlan(t, "it.tfplan").ResourceChanges {
-		switch c.Type {
-		case "aws_rds_global_cluster", "aws_rds_cluster", "aws_rds_cluster_instance":
-			found = append(found, c)
-		}
-	}
-	return found
+	w.must(t, append([]string{
+		"plan", "-no-color", "-input=false", "-refresh=false", "-var-file=tests/protected.tfvars", "-out=it.tfplan",
+		"-target=module.aurora_primary", "-target=module.aurora_dr", "-target=aws_rds_global_cluster.this",
+	}, targets...)...)
+	return w.showPlan(t, "it.tfplan").ResourceChanges
 }
 
-// swapped is the rendered state as a state file, with site dr's cluster as the writer.
+// swapped is the rendered state as a state file, with site dr's cluster as the writer, more tasks than configured, and
+// requests that are handed on.
 func swapped(t *testing.T, s state) map[string]any {
 	t.Helper()
 	arns := map[string]string{}
@@ -128,6 +151,7 @@ func swapped(t *testing.T, s state) map[string]any {
 				map[string]any{"db_cluster_arn": arns["dr"], "is_writer": true},
 			}
 		}
+		moveAsWardensDo(r, attributes)
 		fillDefaults(r, attributes)
 		name := r.Module + "/" + r.Type + "." + r.Name
 		if grouped[name] == nil {
@@ -156,6 +180,28 @@ func swapped(t *testing.T, s state) map[string]any {
 	}
 }
 
+// moveAsWardensDo changes what wardens change in a takeover.
+func moveAsWardensDo(r resource, attributes map[string]any) {
+	switch {
+	case r.Type == "aws_ecs_service" && r.Name == "app":
+		attributes["desired_count"] = 7
+	case r.Type == "aws_appautoscaling_target":
+		attributes["min_capacity"] = 7
+	case r.Type == "aws_lb_listener" && r.Name == "app":
+		action := maps.Clone(r.block("default_action"))
+		forward := maps.Clone(action["forward"].([]any)[0].(map[string]any))
+		var groups []any
+		for _, g := range forward["target_group"].([]any) {
+			group := maps.Clone(g.(map[string]any))
+			group["weight"] = 1 - group["weight"].(float64)
+			groups = append(groups, group)
+		}
+		forward["target_group"] = groups
+		action["forward"] = []any{forward}
+		attributes["default_action"] = []any{action}
+	}
+}
+
 // sensitive is what Terraform would have marked in the state; another marking alone makes it plan an update.
 func sensitive(r resource) []any {
 	path := func(name string) any { return []any{map[string]string{"type": "get_attr", "value": name}} }
@@ -179,7 +225,7 @@ func alias(r resource) string {
 }
 
 // The mocks that rendered the state apply none of the provider's defaults; a real state has them. Only those count that
-// lead to the databases.
+// lead to what the tests look at.
 var providerDefaults = map[string]map[string]any{
 	"aws_kms_key": {
 		"customer_master_key_spec": "SYMMETRIC_DEFAULT", "key_usage": "ENCRYPT_DECRYPT", "is_enabled": true,
@@ -192,6 +238,8 @@ var providerDefaults = map[string]map[string]any{
 		"backtrack_window": 0, "enable_http_endpoint": false, "enable_global_write_forwarding": false,
 		"enable_local_write_forwarding": false,
 	},
+	"aws_lb_target_group":      {"protocol_version": "HTTP1"},
+	"aws_ecs_service":          {"scheduling_strategy": "REPLICA"},
 	"aws_rds_cluster_instance": {"force_destroy": false, "copy_tags_to_snapshot": false},
 }
 
