@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// maxTextTimeline keeps the text within one screen; the whole timeline is in the results folder.
-const maxTextTimeline = 10
+// maxTextTimeline keeps the text within one screen; the whole timeline is in the results folder. What is particular to
+// the fault takes lines from it, but not all.
+const maxTextTimeline, minTextTimeline = 10, 4
 
 // WriteText writes the verdict for people, compactly enough for one screen.
 func (v *Verdict) WriteText(w io.Writer) error {
@@ -116,14 +117,14 @@ func (v *Verdict) refusals() string {
 	return " (refused: " + strings.Join(parts, ", ") + ")"
 }
 
-// highlights are the entries that the drill itself wrote and those about regions, DNS and terms, at most
-// maxTextTimeline of them, in order.
+// highlights are the first of the entries that the drill itself wrote and of those about regions, DNS and terms, in order.
 func (v *Verdict) highlights() []Entry {
 	rank := map[string]int{"drill": 0, "region": 1, "term": 2, "dns": 3}
+	most := max(minTextTimeline, maxTextTimeline-v.extraLines())
 	var chosen []int
 	for wanted := range len(rank) {
 		for i, e := range v.Timeline {
-			if r, ok := rank[e.Kind]; ok && r == wanted && len(chosen) < maxTextTimeline {
+			if r, ok := rank[e.Kind]; ok && r == wanted && len(chosen) < most {
 				chosen = append(chosen, i)
 			}
 		}
@@ -134,6 +135,17 @@ func (v *Verdict) highlights() []Entry {
 		entries = append(entries, v.Timeline[i])
 	}
 	return entries
+}
+
+// extraLines is how many lines the expectation takes.
+func (v *Verdict) extraLines() int {
+	n := len(v.Checks)
+	for _, there := range []bool{v.Expectation != "", v.Happened != "", v.SiteRTOSeconds != nil} {
+		if there {
+			n++
+		}
+	}
+	return n
 }
 
 func seconds(s *float64) string {

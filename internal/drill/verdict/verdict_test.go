@@ -135,6 +135,9 @@ func TestJSONKeepsItsNames(t *testing.T) {
 
 func TestTextFitsOnOneScreen(t *testing.T) {
 	v := passing()
+	v.Expectation, v.Happened = strings.Repeat("expected ", 30), strings.Repeat("happened ", 30)
+	v.SiteRTOSeconds, v.TakeoverOverheadSeconds, v.LeaseSeconds, v.MarginSeconds = number(2.9), number(0.2), 2, 0.7
+	v.Checks = []Check{{What: "the term", Wanted: "1", Got: strings.Repeat("one ", 40), OK: true}}
 	for n := range 100 {
 		v.Timeline = append(v.Timeline, Entry{AtSeconds: float64(n), Site: "primary", Kind: []string{"drill", "region", "warden", "dns"}[n%4], Event: strings.Repeat("long ", 50)})
 	}
@@ -152,7 +155,7 @@ func TestTextFitsOnOneScreen(t *testing.T) {
 			t.Errorf("%d characters: %s", n, line)
 		}
 	}
-	for _, want := range []string{"PASS", "3.4 s", "99 kept, 1 lost", "4 unknown (2 of them in the ledger)", "write fence 20", "read-only 10", "0.8 s", "out/tail"} {
+	for _, want := range []string{"PASS", "served after 2.9 s, before DNS: +0.20 s beside a lease of 2 s and a margin of 0.7 s", "ok           the term", "3.4 s", "99 kept, 1 lost", "4 unknown (2 of them in the ledger)", "write fence 20", "read-only 10", "0.8 s", "out/tail"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, out.String())
 		}
