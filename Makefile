@@ -9,7 +9,7 @@ GO ?= go
 # What setup builds stands here and is found first.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help setup build demo test lint fmt clean topology simulate fuzz test-moto tflint
+.PHONY: help setup build demo test lint fmt clean topology simulate drills fuzz test-moto tflint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ test: ## everything: unit, simulation, twin, terraform, lint (STAGES="unit lint"
 
 simulate: ## the failover protocol against its faults for longer (SIMULATE_FLAGS are passed to go test)
 	$(GO) test -count=1 -timeout 30m -v ./internal/failover/simulation/... $(SIMULATE_FLAGS)
+
+drills: build ## every drill five times, and docs/drills.md (about two hours; an interrupted run goes on where it ended)
+	bin/holdfast drill --all --speed 10 --repeat 5 --report docs/drills.md
+	bin/holdfast drill --fault region-loss,switchover --speed 1 --repeat 5 --report docs/drills.md
 
 test-moto: ## the Terraform against moto_server, which must be installed (pip install 'moto[server]')
 	@scripts/test-moto.sh
