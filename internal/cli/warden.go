@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/aws"
+	"holdfast/internal/evidence"
 	"holdfast/internal/operator"
 	"holdfast/internal/reconcile"
 	"holdfast/internal/term"
@@ -32,7 +36,7 @@ func NewWardenCommand() *cobra.Command {
 
 The configuration comes from the variables that the Terraform writes into the task definition (HOLDFAST_*, DB_*,
 AWS_REGION); AWS_ENDPOINT_URL and the usual AWS variables are honoured. The journal goes to standard output as JSON
-lines. SIGTERM stops it: it renews no longer and leaves, and the other wardens carry on.
+lines, each with the hash of the one before ('holdfast evidence verify' checks them). SIGTERM stops it: it renews no longer and leaves, and the other wardens carry on.
 
 Endpoints: /healthz (the site serves), /targetz (this warden belongs in the target group), /livez, /status, /metrics.`,
 		Args: cobra.NoArgs,
@@ -43,13 +47,18 @@ Endpoints: /healthz (the site serves), /targetz (this warden belongs in the targ
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
-			return runWarden(ctx, cfg, slog.New(slog.NewJSONHandler(cmd.OutOrStdout(), nil)))
+			return runWarden(ctx, cfg, cmd.OutOrStdout())
 		},
 	}
 }
 
-// runWarden gives a warden its AWS adapters and its database, and runs it.
-func runWarden(ctx context.Context, cfg warden.Config, journal *slog.Logger) error {
+// runWarden gives a warden its AWS adapters, its database and its journal, and runs it.
+func runWarden(ctx context.Context, cfg warden.Config, out io.Writer) error {
+	chain, err := evidence.NewChain(out, journalHead(cfg))
+	journal := slog.New(slog.NewJSONHandler(chain, nil))
+	if err != nil {
+		journal.Warn("the journal begins anew", "warden", cfg.Warden, "error", err.Error())
+	}
 	session, err := aws.Open(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", operator.ErrEnvironment, err)
@@ -66,11 +75,12 @@ func runWarden(ctx context.Context, cfg warden.Config, journal *slog.Logger) err
 	fargate := warden.NewFargate(cfg, session.Balancers(cfg.Region), session.Services(cfg.Region))
 	w, err := warden.New(warden.Options{
 		Config: cfg, Stores: stores, Database: db, Journal: journal,
+		JournalHead: func() string { return evidence.Anchor{Warden: cfg.Warden, Head: chain.Head()}.String() },
 		Cluster:     warden.NewAurora(cfg, session.Databases(cfg.Region), session.Databases(cfg.PeerRegion)),
 		Application: fargate,
 		Balancer:    warden.NewListener(cfg, session.Balancers(cfg.Region)),
 		Scaler:      fargate,
-		Tail:        tailExporter{cfg: cfg, log: journal},
+		Tail:        tailExporter{cfg: cfg, log: journal.With("warden", cfg.Warden)},
 	})
 	if err != nil {
 		return err
@@ -79,6 +89,17 @@ func runWarden(ctx context.Context, cfg warden.Config, journal *slog.Logger) err
 		return fmt.Errorf("%w: %w", operator.ErrEnvironment, err)
 	}
 	return nil
+}
+
+// journalHead is the file through which a warden that is started again under its name goes on with its journal.
+func journalHead(cfg warden.Config) string {
+	name := strings.Map(func(r rune) rune {
+		if r == '/' || r == ':' {
+			return '-'
+		}
+		return r
+	}, cfg.Warden)
+	return filepath.Join(cfg.ExportDir, "journal-"+cfg.Deployment+"-"+name+".head")
 }
 
 // tailExporter compares the own old volume with the other site's database.

@@ -59,6 +59,8 @@ type Record struct {
 	UnpinnedTerm Number `json:"unpinned_term,omitempty" dynamodbav:"unpinned_term,omitempty"`
 	// UnpinnedBy says who, and why.
 	UnpinnedBy string `json:"unpinned_by,omitempty" dynamodbav:"unpinned_by,omitempty"`
+	// Journal is the head of the journal of the warden that last changed hands or state, for evidence.Verify.
+	Journal string `json:"journal,omitempty" dynamodbav:"journal,omitempty"`
 	// TakeoverBudget is how many hand-overs for health may still happen without an approval (P19).
 	TakeoverBudget int `json:"takeover_budget" dynamodbav:"takeover_budget"`
 }
@@ -98,6 +100,8 @@ type Beacon struct {
 	RunningTasks   int       `json:"running_tasks" dynamodbav:"running_tasks"`
 	HealthyTargets int       `json:"healthy_targets" dynamodbav:"healthy_targets"`
 	Approval       *Approval `json:"approval,omitempty" dynamodbav:"approval,omitempty"`
+	// Journal is the head of the reporting warden's journal.
+	Journal string `json:"journal,omitempty" dynamodbav:"journal,omitempty"`
 	// At is wall-clock time, for people only.
 	At time.Time `json:"at" dynamodbav:"at"`
 }

@@ -30,7 +30,8 @@ func TestConfigFromEnvironment(t *testing.T) {
 	}
 	want := failover.Settings{
 		Mode: failover.Automatic, MaxLag: 30 * time.Second, DatabaseThreshold: time.Minute, AppThreshold: time.Minute,
-		HandoffTimeout: 5 * time.Minute, BeaconMaxAge: 30 * time.Second, CoolDown: 10 * time.Minute,
+		BalancerThreshold: time.Minute, HandoffTimeout: 5 * time.Minute, BeaconMaxAge: 30 * time.Second, CoolDown: 10 * time.Minute,
+		ForwardFor: defaultForwardFor, CapacityFor: defaultCapacityFor,
 	}
 	if c.Settings != want {
 		t.Errorf("settings %+v, want %+v", c.Settings, want)

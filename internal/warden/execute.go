@@ -54,6 +54,7 @@ func (w *Warden) writeStep(ctx context.Context, d failover.Decision, renews bool
 	if d.Record == nil {
 		return outcome{err: fmt.Errorf("step %q has no record to write", d.Step)}
 	}
+	d.Record.Journal = w.journal.head()
 	if err := w.write(ctx, *d.Record, renews); err != nil {
 		return outcome{err: err}
 	}

@@ -16,6 +16,8 @@ import (
 type journal struct {
 	log  *slog.Logger
 	boot func() term.Instant
+	// head is the newest entry's, as others are to witness it.
+	head func() string
 
 	mu   sync.Mutex
 	last string
@@ -51,6 +53,9 @@ func (j *journal) observed(o failover.Observation, d failover.Decision) {
 		"database", databaseWord(o.Database), "lineage", o.Database.HighestTerm(), "sealed_term", o.Database.SealedTerm,
 		"drained_term", o.Database.DrainedTerm, "lease_valid", o.Database.LeaseValid, "position", o.Database.Position,
 		"cluster", clusterWord(o.Cluster), "healthy_targets", o.App.HealthyTargets, "peer", peerWord(o),
+	}
+	if r.Journal != "" {
+		args = append(args, "anchor", r.Journal)
 	}
 	if r.Wanted != nil {
 		args = append(args, "wanted", r.Wanted.Site, "wanted_by", r.Wanted.By, "wanted_reason", r.Wanted.Reason)

@@ -368,6 +368,38 @@ func TestApprovalSurvivesTheWardensBeacon(t *testing.T) {
 	}
 }
 
+// TestChangesOfHandsCarryTheJournalsHead: what is written with a change of hands lets others witness the journal.
+func TestChangesOfHandsCarryTheJournalsHead(t *testing.T) {
+	w, _, _ := servingWarden(t)
+	w.journal.head = func() string { return "the head" }
+	r, err := w.read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Version++
+	expectStep(t, w.execute(t.Context(), w.observation(), failover.Decision{Step: failover.Serve, Record: &r}), true)
+	if r, err = w.read(t.Context()); err != nil || r.Journal != "the head" {
+		t.Errorf("record %+v, %v", r, err)
+	}
+	if b := w.beacon(0); b.Journal != "the head" {
+		t.Errorf("beacon %+v", b)
+	}
+}
+
+// TestNothingIsChangedOverHTTP: the endpoints show, and none of them takes anything, so none of them needs a token.
+func TestNothingIsChangedOverHTTP(t *testing.T) {
+	w, _, _ := servingWarden(t)
+	for _, path := range []string{"/healthz", "/targetz", "/livez", "/status", "/metrics"} {
+		for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, "PIN"} {
+			rec := httptest.NewRecorder()
+			w.Handler().ServeHTTP(rec, httptest.NewRequest(method, path, strings.NewReader("{}")))
+			if rec.Code != http.StatusMethodNotAllowed {
+				t.Errorf("%s %s: %d", method, path, rec.Code)
+			}
+		}
+	}
+}
+
 func TestMetricsAndStatus(t *testing.T) {
 	w, _, _ := servingWarden(t)
 	w.renew(t.Context())

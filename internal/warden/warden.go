@@ -64,6 +64,8 @@ type Options struct {
 	Tail TailExporter
 	// Journal receives one record for every change of what the warden sees, decides or does.
 	Journal *slog.Logger
+	// JournalHead says what the journal's newest entry is, in one line, or ""; nil means that nothing is known of it.
+	JournalHead func() string
 	// Listener is where the HTTP server listens; nil means Config.Address and Config.Port. ForwardListener is where
 	// requests to be sent on arrive; nil means Config.ForwardPort.
 	Listener, ForwardListener net.Listener
@@ -122,7 +124,10 @@ func New(o Options) (*Warden, error) {
 		loopNow: make(chan struct{}, 1),
 	}
 	w.metrics = newMetrics(w)
-	w.journal = &journal{log: o.Journal.With("warden", o.Config.Warden), boot: o.Boot}
+	if o.JournalHead == nil {
+		o.JournalHead = func() string { return "" }
+	}
+	w.journal = &journal{head: o.JournalHead, log: o.Journal.With("warden", o.Config.Warden), boot: o.Boot}
 	return w, nil
 }
 

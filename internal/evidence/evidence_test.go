@@ -1,0 +1,217 @@
+package evidence_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"holdfast/internal/evidence"
+)
+
+// journalOf writes entries of a warden as slog does, and returns the lines and the head after each.
+func journalOf(t *testing.T, warden string, entries int, anchor func(i int) string) ([]string, []evidence.Head) {
+	t.Helper()
+	var out bytes.Buffer
+	chain, err := evidence.NewChain(&out, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewJSONHandler(chain, nil)).With("warden", warden)
+	var heads []evidence.Head
+	for i := range entries {
+		args := []any{"n", i}
+		if anchor != nil {
+			args = append(args, "anchor", anchor(i))
+		}
+		log.Info("decided", args...)
+		heads = append(heads, chain.Head())
+	}
+	return strings.SplitAfter(strings.TrimSuffix(out.String(), "\n"), "\n"), heads
+}
+
+func write(t *testing.T, dir, name string, lines ...string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.Join(lines, "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func verify(t *testing.T, dir string, anchors ...evidence.Anchor) evidence.Report {
+	t.Helper()
+	r, err := evidence.Verify([]string{dir}, anchors...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestTampering: whatever is done to a journal, the first entry that does not fit is named.
+func TestTampering(t *testing.T) {
+	lines, heads := journalOf(t, "dr/1", 6, nil)
+	last := evidence.Anchor{Warden: "dr/1", Head: heads[5]}
+	forged, _ := journalOf(t, "dr/1", 6, func(int) string { return "forged" })
+	for name, c := range map[string]struct {
+		lines []string
+		// at is the number of the first entry that does not fit; 0: the journal is whole.
+		at int64
+	}{
+		"whole":                        {lines, 0},
+		"with other output in between": {slices.Insert(slices.Clone(lines), 3, "goroutine 1 [running]:\n", "{}\n"), 0},
+		"without its beginning":        {lines[2:], 0},
+		"an entry changed":             {replaced(lines, 2, strings.Replace(lines[2], `"n":2`, `"n":9`, 1)), 4},
+		"an entry removed":             {slices.Delete(slices.Clone(lines), 2, 3), 4},
+		"an entry twice":               {slices.Insert(slices.Clone(lines), 3, lines[2]), 3},
+		"two entries exchanged":        {replaced(replaced(lines, 2, lines[3]), 3, lines[2]), 4},
+		"one inserted":                 {slices.Insert(slices.Clone(lines), 3, forged[3]), 4},
+		"the end cut off":              {lines[:4], 6},
+		"the last entry changed":       {replaced(lines, 5, strings.Replace(lines[5], `"n":5`, `"n":9`, 1)), 6},
+		"rewritten from end to end":    {forged, 6},
+		"a second beginning":           {append(slices.Clone(lines[:3]), lines...), 1},
+		"an entry made no entry":       {replaced(lines, 2, strings.Replace(lines[2], `"sequence"`, `"sequenze"`, 1)), 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, dir, "warden.log", c.lines...)
+			r := verify(t, dir, last)
+			switch {
+			case c.at == 0 && len(r.Broken) != 0:
+				t.Errorf("broken: %+v", r.Broken)
+			case c.at != 0 && (len(r.Broken) != 1 || r.Broken[0].Sequence != c.at || r.Broken[0].Reason == ""):
+				t.Errorf("broken: %+v, want entry %d", r.Broken, c.at)
+			}
+		})
+	}
+}
+
+func replaced(lines []string, i int, with string) []string {
+	lines = slices.Clone(lines)
+	lines[i] = strings.TrimSuffix(with, "\n") + "\n"
+	return lines
+}
+
+// TestOthersBearWitness: one warden's journal carries the head of the other's, so that cutting that one short shows.
+func TestOthersBearWitness(t *testing.T) {
+	lines, heads := journalOf(t, "primary/1", 5, nil)
+	witness, _ := journalOf(t, "dr/1", 3, func(i int) string { return evidence.Anchor{Warden: "primary/1", Head: heads[i+1]}.String() })
+	dir := t.TempDir()
+	write(t, dir, "dr.log", witness...)
+	write(t, dir, "primary.log", lines...)
+	if r := verify(t, dir); len(r.Broken) != 0 || r.Anchors != 3 || len(r.Journals) != 2 || r.Journals[1].Last != heads[4] {
+		t.Fatalf("%+v", r)
+	}
+	write(t, dir, "primary.log", lines[:2]...)
+	r := verify(t, dir)
+	if len(r.Broken) != 1 || r.Broken[0].Warden != "primary/1" || !strings.Contains(r.Broken[0].Reason, "end is missing") {
+		t.Errorf("%+v", r.Broken)
+	}
+}
+
+// TestRestartContinuesTheChain: the next process goes on where the last one was; what a killed one had counted and not
+// written is reported and is no break, and nothing else passes for that.
+func TestRestartContinuesTheChain(t *testing.T) {
+	dir := t.TempDir()
+	head := filepath.Join(t.TempDir(), "export", "journal.head")
+	var out bytes.Buffer
+	process := func(messages ...string) {
+		chain, err := evidence.NewChain(&out, head)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log := slog.New(slog.NewJSONHandler(chain, nil)).With("warden", "dr/1")
+		for _, m := range messages {
+			log.Info(m)
+		}
+		if strings.Contains(out.String(), "head_not_kept") {
+			t.Fatal(out.String())
+		}
+	}
+	process("warden started", "decided", "warden stopped")
+	process("warden started", "decided")
+	write(t, dir, "warden.log", out.String())
+	if r := verify(t, dir); len(r.Broken) != 0 || r.Journals[0].Entries != 5 || r.Journals[0].Lost != 0 {
+		t.Fatalf("%+v", r)
+	}
+	// Killed after counting.
+	whole := out.String()
+	process("never written")
+	out.Reset()
+	out.WriteString(whole)
+	process("warden started")
+	write(t, dir, "warden.log", out.String())
+	if r := verify(t, dir); len(r.Broken) != 0 || r.Journals[0].Lost != 1 {
+		t.Errorf("%+v", r)
+	}
+	process("decided", "decided")
+	lines := strings.SplitAfter(out.String(), "\n")
+	write(t, dir, "warden.log", slices.Delete(lines, len(lines)-3, len(lines)-2)...)
+	if r := verify(t, dir); len(r.Broken) != 1 {
+		t.Errorf("one entry removed elsewhere: %+v", r)
+	}
+	if err := os.WriteFile(head, []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := evidence.NewChain(&out, head); err == nil || !strings.Contains(err.Error(), "nonsense") {
+		t.Errorf("a broken head: %v", err)
+	}
+}
+
+// TestHeadThatCannotBeKept: the journal goes on, and says so once.
+func TestHeadThatCannotBeKept(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "file", "x")
+	var out bytes.Buffer
+	chain, err := evidence.NewChain(&out, filepath.Join(dir, "none"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "none"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewJSONHandler(chain, nil)).With("warden", "dr/1")
+	for range 4 {
+		log.Info("decided")
+	}
+	if n := strings.Count(out.String(), "head_not_kept"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, out.String())
+	}
+	write(t, dir, "warden.log", out.String())
+	if r := verify(t, dir); len(r.Broken) != 0 || r.Journals[0].Entries != 4 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestChainTakesOneObjectPerLine(t *testing.T) {
+	chain, err := evidence.NewChain(&bytes.Buffer{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"", "text\n", "{\"a\":\n1}\n"} {
+		if _, err := fmt.Fprint(chain, bad); bad != "" && err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+	if h := chain.Head(); h.Sequence != 0 {
+		t.Errorf("head %v", h)
+	}
+	if _, err := evidence.Verify([]string{t.TempDir()}); err == nil {
+		t.Error("an empty folder passes for a journal")
+	}
+}
+
+func TestAnchorText(t *testing.T) {
+	_, heads := journalOf(t, "x", 1, nil)
+	a := evidence.Anchor{Warden: "dr/10.0.0.1", Head: heads[0]}
+	if got, err := evidence.ParseAnchor(a.String()); err != nil || got != a {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, bad := range []string{"", "dr/1", "dr/1 5", "dr/1 x:" + heads[0].Hash, "dr/1 5:abc"} {
+		if _, err := evidence.ParseAnchor(bad); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}
