@@ -168,14 +168,26 @@ func decideMovedAway(o Observation) Decision {
 // periods here, not by the hand-over's more patient limit: a switchover is asked of the other region, and a request to
 // a lost region hangs.
 func promote(o Observation) Decision {
-	alive := o.PeerBeaconSeen && o.PeerBeaconAge <= 3*o.Store.Record.RenewEvery()
-	cooperative := alive && o.For.Unserved < o.Settings.HandoffTimeout/4
+	cooperative := peerAlive(o) && o.For.Unserved < o.Settings.HandoffTimeout/4
 	reason := "the other site is silent"
 	if cooperative {
 		reason = "the other site is there to hand its writer over"
 	}
-	return Decision{Step: Promote, Lossy: !cooperative, Reason: reason}
+	d := Decision{Step: Promote, Lossy: !cooperative, Reason: reason}
+	if next := following(o.Store.Record); d.Lossy && missesTail(o) && next.TailOf < next.ServedTerm {
+		next.TailOf = next.ServedTerm
+		d.Record = &next
+	}
+	return d
 }
+
+// peerAlive: the other site's wardens were heard of a moment ago.
+func peerAlive(o Observation) bool {
+	return o.PeerBeaconSeen && o.PeerBeaconAge <= 3*o.Store.Record.RenewEvery()
+}
+
+// missesTail: the own database may lack the end of the term served last.
+func missesTail(o Observation) bool { return o.Database.DrainedTerm < o.Store.Record.ServedTerm }
 
 func decideServing(o Observation) Decision {
 	r := o.Store.Record
@@ -352,6 +364,10 @@ func decideStandby(o Observation) Decision {
 		return decideExpired(o)
 	case writerWithoutTerm(o) && (r.Wanted == nil || r.Wanted.Site != o.Site):
 		return want(o, o.Site, "the writer was moved here by hand (P16)")
+	case r.TailOf > 0 && o.TailSaved == r.TailOf:
+		next := following(r)
+		next.TailOf = 0
+		return Decision{Step: ClearTail, Record: &next, Reason: fmt.Sprintf("the end of term %d is exported", r.TailOf)}
 	}
 	return wait("standby")
 }
@@ -403,6 +419,9 @@ func acquire(o Observation, reason string) Decision {
 	next.Term++
 	next.Holder, next.State, next.GrantedTo, next.Wanted = o.Site, term.Held, "", nil
 	next.MovedAt = o.WallClock
+	if o.Store.Record.Holder != o.Site && missesTail(o) && !peerAlive(o) {
+		next.TailOf = next.ServedTerm // a site that is there hands its writer over, and nothing is lost
+	}
 	return Decision{Step: Acquire, Record: &next, Reason: reason}
 }
 

@@ -365,3 +365,48 @@ func TestJudge(t *testing.T) {
 		})
 	}
 }
+
+// TestTailOfATakeover: a takeover that may have lost the end of a term says so in the record, until the site whose volume
+// has it has exported it (P20).
+func TestTailOfATakeover(t *testing.T) {
+	o := standby()
+	o.Watch = expired(o.Store.Record)
+	if d := failover.Decide(o); d.Record.TailOf != 0 {
+		t.Errorf("a takeover from a site that will hand its writer over has tail_of %d", d.Record.TailOf)
+	}
+	o.PeerBeaconSeen = false
+	if d := failover.Decide(o); d.Record.TailOf != 7 {
+		t.Errorf("a takeover without the drain has tail_of %d", d.Record.TailOf)
+	}
+	late := unserved() // the other site was there when the term was taken, and is not any more
+	d := failover.Decide(late)
+	if d.Step != failover.Promote || !d.Lossy || d.Record == nil || d.Record.TailOf != 7 {
+		t.Fatalf("a promotion that may lose data: %+v", d)
+	}
+	checkWrite(t, late.Store.Record, *d.Record)
+	late.Store.Record.TailOf = 7
+	if d := failover.Decide(late); d.Step != failover.Promote || d.Record != nil {
+		t.Errorf("it is written once: %+v", d)
+	}
+	o.Database.SealedTerm, o.Database.DrainedTerm = 7, 7
+	if d := failover.Decide(o); d.Record.TailOf != 0 {
+		t.Errorf("a takeover with the drain has tail_of %d", d.Record.TailOf)
+	}
+	old := standby()
+	old.Store.Record.Term, old.Store.Record.ServedTerm, old.Store.Record.TailOf = 8, 8, 7
+	if d := failover.Decide(old); d.Step != failover.Wait {
+		t.Errorf("before the export: %s", d.Step)
+	}
+	old.TailSaved = 7
+	d = failover.Decide(old)
+	if d.Step != failover.ClearTail || d.Record.TailOf != 0 {
+		t.Fatalf("after the export: %s, %+v", d.Step, d.Record)
+	}
+	checkWrite(t, old.Store.Record, *d.Record)
+	old.Watch = expired(old.Store.Record)
+	old.Database.Terms = []term.Number{1, 7, 8}
+	old.Database.LeaseTerm = 8
+	if d := failover.Decide(old); d.Step != failover.Acquire {
+		t.Errorf("an expired term comes first: %s %v", d.Step, d.Refusals)
+	}
+}

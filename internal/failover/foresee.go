@@ -54,7 +54,7 @@ func (f *rehearsal) act() bool {
 func (f *rehearsal) apply(o, peer *Observation, d Decision) {
 	t := o.Store.Record.Term
 	switch d.Step {
-	case Acquire, TakeBack, Serve, Grant, Release, Want, ClearWanted:
+	case Acquire, TakeBack, Serve, Grant, Release, Want, ClearWanted, ClearTail:
 		for _, s := range f.sites {
 			s.Store.Record = *d.Record
 			if d.Record.Term != t {

@@ -20,6 +20,7 @@ type Memory struct {
 	Cluster      ClusterView
 	App          AppView
 	TailExported bool
+	TailSaved    term.Number
 	// Own is the own site's beacon as the store has it.
 	Own term.Beacon
 
@@ -88,7 +89,7 @@ func (m *Memory) Observed(o Observation) { m.held.observe(o) }
 // Fill completes an observation, whose Now and identity the caller has set, with everything that is remembered.
 func (m *Memory) Fill(o *Observation) {
 	o.Store, o.Trust, o.Watch = m.Store, m.Trust, m.Watch
-	o.Database, o.Cluster, o.App, o.TailExported = m.Database, m.Cluster, m.App, m.TailExported
+	o.Database, o.Cluster, o.App, o.TailExported, o.TailSaved = m.Database, m.Cluster, m.App, m.TailExported, m.TailSaved
 	o.PeerBeacon, o.PeerBeaconSeen, o.OwnBeacon = m.peer.beacon, m.peer.seen, m.Own
 	if m.peer.seen {
 		o.PeerBeaconAge = o.Now.Sub(m.peer.moved)

@@ -37,6 +37,8 @@ type Observation struct {
 	For Durations
 	// TailExported says that the tail of the own old volume has been exported (P20).
 	TailExported bool
+	// TailSaved is the record's TailOf if this site has exported the end of that term, however its database went on.
+	TailSaved term.Number
 }
 
 // Durations says for how long each condition has held.
@@ -193,6 +195,8 @@ const (
 	ClearWanted Step = "clear-wanted"
 	// ExportTail writes the rows that only the own old volume has to the export folder (P20).
 	ExportTail Step = "export-tail"
+	// ClearTail writes that the tail of the term served before has been exported (P20).
+	ClearTail Step = "clear-tail"
 	// EndPin ends the own site's pin in its database, because the store has answered (P18).
 	EndPin Step = "end-pin"
 )
@@ -202,7 +206,7 @@ type Decision struct {
 	Step   Step
 	Reason string
 	// Record is what a step that writes the record writes: the record read, with its version raised by one. The
-	// executor stamps the nonce.
+	// executor stamps the nonce. With Promote it is written first, if there is one.
 	Record *term.Record
 	// Lossy belongs to Promote.
 	Lossy bool

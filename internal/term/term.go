@@ -59,6 +59,10 @@ type Record struct {
 	UnpinnedTerm Number `json:"unpinned_term,omitempty" dynamodbav:"unpinned_term,omitempty"`
 	// UnpinnedBy says who, and why.
 	UnpinnedBy string `json:"unpinned_by,omitempty" dynamodbav:"unpinned_by,omitempty"`
+	// TailOf is the term whose end may be missing in the database that serves now, 0 if none is. Taking a term over sets it,
+	// unless the copy contains the drain; the site that has exported its old volume clears it, or an operator who has read
+	// the snapshot that the service kept.
+	TailOf Number `json:"tail_of,omitempty" dynamodbav:"tail_of,omitempty"`
 	// Journal is the head of the journal of the warden that last changed hands or state, for evidence.Verify.
 	Journal string `json:"journal,omitempty" dynamodbav:"journal,omitempty"`
 	// TakeoverBudget is how many hand-overs for health may still happen without an approval (P19).

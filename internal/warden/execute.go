@@ -19,9 +19,14 @@ func (w *Warden) execute(ctx context.Context, o failover.Observation, d failover
 	switch d.Step {
 	case failover.Acquire, failover.TakeBack:
 		return w.writeStep(ctx, d, true)
-	case failover.Serve, failover.Grant, failover.Release, failover.Want, failover.ClearWanted:
+	case failover.Serve, failover.Grant, failover.Release, failover.Want, failover.ClearWanted, failover.ClearTail:
 		return w.writeStep(ctx, d, false)
 	case failover.Promote:
+		if d.Record != nil {
+			if written := w.writeStep(ctx, d, false); written.err != nil {
+				return written
+			}
+		}
 		return w.promote(ctx, n, d.Lossy)
 	case failover.MoveWriter:
 		return w.moveWriter(ctx, n)
@@ -153,7 +158,7 @@ func (w *Warden) exportTail(ctx context.Context) outcome {
 		return outcome{err: errors.New("this program has no exporter for a lost tail")}
 	}
 	o := w.observation()
-	marker := w.tailMarker(o.Database)
+	marker := w.tailMarker(o.Database.HighestTerm())
 	if marker == "" {
 		return outcome{err: errors.New("the database shows no term, so there is nothing to name its tail by")}
 	}
@@ -184,10 +189,9 @@ func (w *Warden) exportTail(ctx context.Context) outcome {
 	return outcome{effective: true, detail: summary}
 }
 
-// tailMarker is the file that says that the tail of the volume whose newest term is the database's has been exported.
-// A term is served by one site only and its volume is left behind once at most, so the name never comes twice.
-func (w *Warden) tailMarker(d failover.DatabaseView) string {
-	n := d.HighestTerm()
+// tailMarker is the file that says that the tail of the volume whose newest term is n has been exported. A term is served
+// by one site only and its volume is left behind once at most, so the name never comes twice.
+func (w *Warden) tailMarker(n term.Number) string {
 	if n == 0 || w.cfg.ExportDir == "" {
 		return ""
 	}
@@ -195,11 +199,23 @@ func (w *Warden) tailMarker(d failover.DatabaseView) string {
 }
 
 func (w *Warden) tailExported(d failover.DatabaseView) bool {
-	marker := w.tailMarker(d)
-	if marker == "" {
+	return exists(w.tailMarker(d.HighestTerm()))
+}
+
+// tailSaved is the term that the record misses the end of, if this site has exported it.
+func (w *Warden) tailSaved() term.Number {
+	r, _ := w.record()
+	if r.Holder != w.cfg.Site && exists(w.tailMarker(r.TailOf)) {
+		return r.TailOf
+	}
+	return 0
+}
+
+func exists(path string) bool {
+	if path == "" {
 		return false
 	}
-	_, err := os.Stat(marker)
+	_, err := os.Stat(path)
 	return err == nil
 }
 

@@ -86,6 +86,14 @@ func gauges() []gauge {
 			"ready", "1 if the site serves or could take over now.",
 			func(o failover.Observation) float64 { ready, _ := failover.Readiness(o); return number(ready) },
 		},
+		{
+			"tail_unsaved", "1 if the end of a term that was taken over may be missing here and has not been exported yet.",
+			func(o failover.Observation) float64 { return number(o.Store.Record.TailOf > 0) },
+		},
+		{
+			"pinned", "1 if the site goes on without the term store under a pin.",
+			func(o failover.Observation) float64 { return number(failover.Pinned(o)) },
+		},
 		{"peer_beacon_age_seconds", "Age of the other site's beacon, -1 if it was never seen to move.", peerAge},
 	}
 }

@@ -39,12 +39,13 @@ func (w *Warden) look(ctx context.Context, reuse time.Duration) failover.Observa
 	wg.Go(func() { w.readBeacons(ctx) })
 	wg.Go(func() { app = w.appSince(ctx, reuse) })
 	wg.Wait()
-	exported := w.tailExported(database)
+	exported, saved := w.tailExported(database), w.tailSaved()
 	now := w.boot()
 	m := &w.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.Database, m.Cluster, m.App, m.TailExported, m.observed = database, cluster, app, exported, now
+	m.TailSaved = saved
 	m.Observed(w.observationLocked(now))
 	return w.observationLocked(now)
 }
