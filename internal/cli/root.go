@@ -50,8 +50,8 @@ Exit codes: 0 done (for a drill: verdict pass), 1 failed or refused, 2 wrong use
 		return fmt.Errorf("%w: %w; see '%s --help'", operator.ErrUsage, err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		newDrillCommand(), newTwinCommand(), NewCostCommand(),
-		NewStatusCommand(), NewPreflightCommand(), NewInitCommand(), NewSwitchoverCommand(), NewFailoverCommand(), NewApproveCommand(), NewPinCommand(), NewUnpinCommand(), NewFenceCommand(), newEvidenceCommand(), NewWardenCommand(),
+		newDrillCommand(), newTwinCommand(), NewCostCommand(), NewSimulateCommand(),
+		NewStatusCommand(), NewPreflightCommand(), NewInitCommand(), NewSwitchoverCommand(), NewFailoverCommand(), NewApproveCommand(), NewPinCommand(), NewUnpinCommand(), NewFenceCommand(), newEvidenceCommand(), NewTailCommand(), NewWardenCommand(),
 	)
 	wrapArgs(root)
 	return root

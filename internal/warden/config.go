@@ -91,7 +91,22 @@ func ConfigFromEnvironment(getenv func(string) string) (Config, error) {
 	c.AppListenerARN, c.ForwardTargetGroupARN = getenv("HOLDFAST_APP_LISTENER_ARN"), getenv("HOLDFAST_FORWARD_TARGET_GROUP_ARN")
 	c.PeerAppURL, c.AppDNSName = getenv("HOLDFAST_PEER_APP_URL"), getenv("HOLDFAST_APP_DNS_NAME")
 	c.AppTargetGroupARN = e.text("HOLDFAST_APP_TARGET_GROUP_ARN", "the ARN of the application's target group")
-	c.Settings = failover.Settings{
+	c.Settings = e.settings()
+	e.relations(&c)
+	c.Warden = c.Site + "/" + taskName(c.Address)
+	return c, errors.Join(e.problems...)
+}
+
+// SettingsFromEnvironment reads only the policy from a task definition's variables, for those who want to know how a
+// warden would decide.
+func SettingsFromEnvironment(getenv func(string) string) (failover.Settings, error) {
+	e := &environment{getenv: getenv}
+	s := e.settings()
+	return s, errors.Join(e.problems...)
+}
+
+func (e *environment) settings() failover.Settings {
+	return failover.Settings{
 		Mode:              e.mode("HOLDFAST_MODE"),
 		MaxLag:            e.duration("HOLDFAST_MAX_LAG", defaultMaxLag),
 		DatabaseThreshold: e.duration("HOLDFAST_DATABASE_THRESHOLD", defaultThreshold),
@@ -104,9 +119,6 @@ func ConfigFromEnvironment(getenv func(string) string) (Config, error) {
 		PilotTasks:        e.count("HOLDFAST_APP_MIN_TASKS"),
 		CapacityFor:       e.duration("HOLDFAST_CAPACITY_FOR", defaultCapacityFor),
 	}
-	e.relations(&c)
-	c.Warden = c.Site + "/" + taskName(c.Address)
-	return c, errors.Join(e.problems...)
 }
 
 // taskName tells the site's wardens apart: a task's address or host name is its own.

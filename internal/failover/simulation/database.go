@@ -1,161 +1,245 @@
 package simulation
 
 import (
-	"maps"
 	"slices"
 	"time"
 
 	"holdfast/internal/term"
 )
 
-// row is holdfast.write_lease. validUntil is in the time of the database that wrote it.
+// row is holdfast.write_lease. Its deadline is on the clock of the server that it was given to.
 type row struct {
 	term, sealed, drained term.Number
-	validUntil            term.Instant
-	server                uint64
+	validUntil            time.Duration
+	server                uint32
 	renewal               int64
+}
+
+// status is where a payment stands in a database.
+type status uint8
+
+const (
+	unknown status = iota
+	pending
+	approved
+	declined
+)
+
+// entry is a payment's row.
+type entry struct {
+	status    status
+	reference int32
+	since     instant
 }
 
 // change is one committed transaction, in the order of the log.
 type change struct {
-	at      instant
-	payment int // 0 for a change that is no payment
+	at instant
+	// lease is a new write_lease, served a new row of holdfast.terms; otherwise the change is a payment's.
+	lease   bool
+	served  term.Number
 	row     row
-	term    term.Number // 0, or a row of holdfast.terms
+	payment int32
+	entry   entry
+	// book is what the transaction adds to the ledger's accounts, one amount per entry; they add up to zero.
+	book [2]int64
 }
+
+// currencies is how many currencies the ledger has; a payment's number chooses.
+const currencies = 3
 
 // volume is a log and the state that it leads to.
 type volume struct {
 	log      []change
 	row      row
 	terms    []term.Number
-	payments map[int]bool
+	payments []entry
+	sums     [currencies]int64
 }
 
-func (v *volume) has(payment int) bool { return v.payments[payment] }
-
-func (v *volume) apply(c change) {
-	v.log = append(v.log, c)
-	v.row = c.row
-	if c.term > 0 && !slices.Contains(v.terms, c.term) {
-		v.terms = append(v.terms, c.term)
-		slices.Sort(v.terms)
+func (v *volume) status(payment int32) status {
+	if int(payment) >= len(v.payments) {
+		return unknown
 	}
-	if c.payment > 0 {
-		if v.payments == nil {
-			v.payments = map[int]bool{}
+	return v.payments[payment].status
+}
+
+func (v *volume) apply(c *change) {
+	v.log = append(v.log, *c)
+	switch {
+	case c.lease:
+		v.row = c.row
+	case c.served > 0:
+		v.terms = append(v.terms[:len(v.terms):len(v.terms)], c.served) // views of the old slice are about
+	default:
+		for int(c.payment) >= len(v.payments) {
+			v.payments = append(v.payments, entry{})
 		}
-		v.payments[c.payment] = true
+		v.payments[c.payment] = c.entry
+		v.sums[c.payment%currencies] += c.book[0] + c.book[1]
 	}
 }
 
 func (v *volume) fork() *volume {
-	return &volume{log: slices.Clone(v.log), row: v.row, terms: slices.Clone(v.terms), payments: maps.Clone(v.payments)}
+	return &volume{
+		log: slices.Clone(v.log), row: v.row, terms: slices.Clone(v.terms), payments: slices.Clone(v.payments), sums: v.sums,
+	}
 }
 
-// database is one site's database on its volume. A standby's volume is a prefix of the writer's.
+// database is one site's database server on its volume. A standby's volume is a prefix of the writer's.
 type database struct {
-	w      *world
-	site   *site
+	process
 	volume *volume
 	writer bool
-	// server changes with every start of the server process, as pg_postmaster_start_time() does.
-	server uint64
-	clock  clock
-	frozen bool
-	// open are the transactions between their start and their end.
-	open map[*transaction]bool
+	// server changes with every start, as pg_postmaster_start_time() does.
+	server uint32
+	// down counts the faults that keep the server from running.
+	down int
+	// instances are the clocks of the cluster's two machines; an in-site failover goes from one to the other.
+	instances [2]clock
+	instance  int
+	open      []*transaction
+	began     int64
+	probing   bool
 }
 
-func (d *database) up() bool { return d.site.up && !d.frozen }
+// now is the database's wall clock.
+func (d *database) now() time.Duration { return d.clock.read(d.w.now) }
 
-func (d *database) reach() func() bool { return d.up }
-
-func (d *database) boot() term.Instant { return d.clock.read(d.w.now) }
-
-// terms brings a standby up to date before it is looked at.
-func (d *database) terms() []term.Number { return d.volume.terms }
-
-// replicationLag is how far a standby runs behind while the link is up.
-const replicationLag = 300 * time.Millisecond
-
-// replicate applies to a standby what has arrived by now. It is called before every look at a database and before
-// every change of the link.
+// replicate applies to a standby what has arrived by now. It is called before every look at a standby and before every
+// change of what replication depends on.
 func (w *world) replicate() {
-	from := w.control.writer.db
-	to := w.control.writer.peer.db
-	if !w.linkUp || !from.up() || !to.up() || to.writer || !from.writer {
+	from, to := w.control.writer.db, w.control.writer.peer.db
+	if w.cut[linkSites] > 0 || w.replicationStalled > 0 || !from.serving() || !to.serving() || to.writer || !from.writer {
 		return
 	}
-	for i := len(to.volume.log); i < len(from.volume.log) && from.volume.log[i].at+replicationLag <= w.now; i++ {
-		to.volume.apply(from.volume.log[i])
+	for i := len(to.volume.log); i < len(from.volume.log) && from.volume.log[i].at+w.replicationLag <= w.now; i++ {
+		to.volume.apply(&from.volume.log[i])
 	}
 }
 
-// replicateAll is what a switchover waits for.
-func (w *world) replicateAll(from, to *database) {
+// replayAll is what a switchover waits for.
+func replayAll(from, to *database) {
 	for i := len(to.volume.log); i < len(from.volume.log); i++ {
-		to.volume.apply(from.volume.log[i])
+		to.volume.apply(&from.volume.log[i])
 	}
 }
+
+func (d *database) serving() bool { return d.site.up && d.down == 0 && !d.frozen() }
 
 func (d *database) commit(c change) {
 	c.at = d.w.now
-	d.volume.apply(c)
+	d.volume.apply(&c)
+	d.w.checkLedger(d)
 }
 
-// valid is the fence's check.
+// valid is the fence's check of a row (P7).
 func (d *database) valid(r row) bool {
-	own := r.server == d.server || d.w.is(ForeignLeaseRow)
-	return own && r.validUntil > d.boot()
+	sealed := r.term <= r.sealed && d.w.mutation != ShortenInsteadOfSeal
+	return r.validUntil > d.now() && !sealed && (r.server == d.server || d.w.mutation == ForeignLeaseRow)
 }
 
-// extend is holdfast.extend_lease.
-func (d *database) extend(t term.Number, validUntil term.Instant, renewal int64) {
+// extend is the update of the lease row, on the server that was sampled.
+func (d *database) extend(t term.Number, validUntil time.Duration, renewal int64, server uint32) {
 	r := d.volume.row
-	if !d.writer || t < r.term || !slices.Contains(d.volume.terms, t) || t <= r.sealed {
+	if !d.writer || server != d.server || t < r.term || t <= r.sealed && d.w.mutation != ShortenInsteadOfSeal {
 		return
 	}
-	if t == r.term && r.server == d.server {
+	fresh := t != r.term
+	if !fresh && r.server == d.server {
 		validUntil = max(validUntil, r.validUntil)
 	}
-	r.term, r.validUntil, r.server, r.renewal = t, validUntil, d.server, max(r.renewal, renewal)
-	d.commit(change{row: r})
+	if !fresh {
+		renewal = max(renewal, r.renewal)
+	}
+	r.term, r.validUntil, r.server, r.renewal = t, validUntil, d.server, renewal
+	d.commit(change{lease: true, row: r})
+	d.probe(fresh)
+}
+
+func (d *database) record(t term.Number) {
+	if d.writer && !slices.Contains(d.volume.terms, t) && (len(d.volume.terms) == 0 || t > d.volume.terms[len(d.volume.terms)-1]) {
+		d.commit(change{served: t})
+	}
 }
 
 func (d *database) seal(t term.Number) {
-	if r := d.volume.row; d.writer && r.sealed < t {
-		if d.w.is(ShortenInsteadOfSeal) {
-			r.validUntil = min(r.validUntil, d.boot()) // and a sibling's next extension opens it again
-			r.drained = t
-		} else {
-			r.sealed, r.validUntil = t, min(r.validUntil, d.boot())
-		}
-		d.commit(change{row: r})
-	}
-}
-
-// drain reports whether every transaction from before the seal has ended, and records it.
-func (d *database) drain(t term.Number) {
 	r := d.volume.row
-	if !d.writer || r.sealed < t || r.drained >= t {
+	if !d.writer || r.term > t || r.sealed >= t {
 		return
 	}
-	for tx := range d.open {
-		tx.life++ // pg_terminate_backend: one that has flushed is in the log already, the others are gone
+	r.sealed = t
+	if d.w.mutation == ShortenInsteadOfSeal {
+		r.validUntil = min(r.validUntil, d.now()) // and nobody looks at the seal
 	}
-	clear(d.open)
-	r.drained = t
-	d.commit(change{row: r})
+	d.commit(change{lease: true, row: r})
 }
 
-// crash ends every backend; the server comes back at once with another start time.
-func (d *database) crash() {
-	for tx := range d.open {
-		tx.life++
+// unseal is what no rule allows: it lets the sealed term go on.
+func (d *database) unseal(t term.Number) {
+	r := d.volume.row
+	if d.writer && r.sealed == t {
+		r.sealed, r.drained = t-1, t-1
+		d.commit(change{lease: true, row: r})
 	}
-	clear(d.open)
-	d.server = d.w.rng.Uint64()
+}
+
+// drainable is the drain's first look: how many transactions are older than the seal, and the boundary before which
+// they began. ok is false if the term is not sealed, or another one holds the lease.
+func (d *database) drainable(t term.Number) (old int, boundary int64, ok bool) {
+	r := d.volume.row
+	if !d.writer || r.sealed < t || r.term > t {
+		return 0, 0, false
+	}
+	for _, tx := range d.open {
+		if !tx.prepared() {
+			old++
+		}
+	}
+	return old, d.began, true
+}
+
+// drained terminates what is still there from before the boundary, and records the drain.
+func (d *database) drained(t term.Number, boundary int64) {
+	r := d.volume.row
+	if !d.writer || r.term > t || r.sealed < t {
+		return
+	}
+	if d.w.mutation != SealWithoutDrain && d.w.mutation != ShortenInsteadOfSeal {
+		d.terminate(func(tx *transaction) bool { return tx.began <= boundary && !tx.prepared() })
+	}
+	r.drained = max(r.drained, t)
+	d.commit(change{lease: true, row: r})
+	d.w.trace("%s: term %d is drained", d.name, t)
+}
+
+func (d *database) terminate(which func(*transaction) bool) {
+	d.open = slices.DeleteFunc(d.open, func(tx *transaction) bool {
+		if which(tx) {
+			tx.dead = true
+			return true
+		}
+		return false
+	})
+}
+
+// stop ends the server process: every backend is gone. Prepared transactions survive.
+func (d *database) stop() {
+	d.terminate(func(tx *transaction) bool { return !tx.prepared() })
+	d.end()
+	d.w.servers++
+	d.server = d.w.servers
+	for _, tx := range d.open {
+		tx.again() // the old life's events are gone
+	}
+	d.probing = false
+}
+
+// failOver stops the server and brings it up again on the cluster's other machine, with another clock.
+func (d *database) failOver() {
+	d.instance = 1 - d.instance
+	d.clock = d.instances[d.instance]
+	d.stop()
 }
 
 // control is the global database's control plane.
@@ -163,67 +247,91 @@ type control struct {
 	w      *world
 	writer *site
 	moving bool
-	move   int
+	// move grows with every change of the writer.
+	move int
 }
 
-// failover makes the target the writer without asking the old one. The old one, if it still runs, is told so later,
-// as best it can; until then it is a second server that accepts connections.
+// takes is how long a move takes, from nearly nothing to long.
+func (c *control) takes() time.Duration {
+	switch c.w.rng.IntN(3) {
+	case 0:
+		return c.w.between(20*time.Millisecond, 100*time.Millisecond)
+	case 1:
+		return c.w.between(100*time.Millisecond, 2*time.Second)
+	}
+	return c.w.between(2*time.Second, 15*time.Second)
+}
+
+// failover makes the target the writer without asking the old one, which learns of it when it can.
 func (c *control) failover(target *site) {
-	if c.moving || c.writer == target || !target.up {
+	w := c.w
+	if c.moving || c.writer == target || !target.up || target.db.down > 0 {
 		return
 	}
-	c.w.replicate()
-	old := c.writer
-	target.db.volume = target.db.volume.fork()
-	target.db.crash()
-	target.db.writer = true
-	c.writer = target
 	c.moving = true
-	c.move++
-	c.w.after(c.w.between(time.Second, 5*time.Second), func() { c.moving = false })
-	c.rejoin(old, c.move)
-}
-
-// rejoin turns an old writer into a secondary once it can be reached, on a new volume; the old one is kept.
-func (c *control) rejoin(old *site, move int) {
-	c.w.after(c.w.between(5*time.Second, 60*time.Second), func() {
-		if c.move != move || c.writer == old {
+	w.after(c.takes(), func() {
+		c.moving = false
+		if c.writer == target || !target.db.serving() {
 			return
 		}
-		if !old.db.up() || !c.writer.db.up() || !c.w.linkUp {
-			c.rejoin(old, move)
-			return
-		}
-		if !c.w.is(DropOldVolume) {
-			c.w.tails = append(c.w.tails, old.db.volume)
-		}
-		old.db.crash()
-		old.db.writer = false
-		old.db.volume = c.writer.db.volume.fork()
+		w.replicate()
+		w.trace("failover: %s is the writer", target.name)
+		old := c.writer
+		target.db.volume = target.db.volume.fork()
+		target.db.stop()
+		target.db.writer, c.writer = true, target
+		c.move++
+		c.rebuild(old, c.move)
 	})
 }
 
-// switchover moves the writer without loss, if both sides and the link cooperate to the end.
+// rebuild turns an old writer into a secondary, on a copy of the new writer's volume, once both can be reached. The old
+// volume is kept as a snapshot.
+func (c *control) rebuild(old *site, move int) {
+	w := c.w
+	w.after(w.between(time.Second, 40*time.Second), func() {
+		if c.move != move || c.writer == old {
+			return
+		}
+		if !old.db.serving() || !c.writer.db.serving() || w.cut[linkSites] > 0 {
+			c.rebuild(old, move)
+			return
+		}
+		w.trace("%s is rebuilt as a secondary", old.db.name)
+		if w.mutation != DropOldVolume {
+			w.keep(old.db.volume)
+		}
+		old.db.open = nil
+		old.db.writer = false
+		old.db.volume = c.writer.db.volume.fork()
+		old.db.stop()
+	})
+}
+
+// switchover moves the writer without loss, if both sites and the link cooperate to the end.
 func (c *control) switchover(target *site) {
+	w := c.w
 	if c.moving || c.writer == target || !c.cooperative() {
 		return
 	}
 	c.moving = true
-	c.w.after(c.w.between(500*time.Millisecond, 8*time.Second), func() {
+	w.after(c.takes(), func() {
 		c.moving = false
 		if c.writer == target || !c.cooperative() {
 			return
 		}
+		w.trace("switchover: %s is the writer", target.name)
 		old := c.writer
-		old.db.crash()
-		c.w.replicateAll(old.db, target.db)
+		old.db.open = slices.DeleteFunc(old.db.open, func(tx *transaction) bool { tx.dead = true; return true })
+		old.db.stop()
+		replayAll(old.db, target.db)
 		old.db.writer, target.db.writer = false, true
-		target.db.crash()
+		target.db.stop()
 		c.writer = target
 		c.move++
 	})
 }
 
 func (c *control) cooperative() bool {
-	return c.w.linkUp && c.w.sites[0].db.up() && c.w.sites[1].db.up() && c.writer.db.writer && !c.writer.peer.db.writer
+	return c.w.cut[linkSites] == 0 && c.writer.db.serving() && c.writer.peer.db.serving() && c.writer.db.writer && !c.writer.peer.db.writer
 }

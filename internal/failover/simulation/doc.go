@@ -1,19 +1,54 @@
-// Package simulation runs the real decision and lease code (packages failover and term) in virtual time, against a
-// model of everything around it: the term store with slow, lost and late answers, two PostgreSQL databases with
-// replication, the global database's control plane, clocks that drift, processes that crash and freeze, operators who
-// act at the worst moment. One seed is one run, and replays exactly.
+// Package simulation runs the real decision and lease code (packages failover and term) in virtual time, against a model
+// of everything around it: many wardens, two sites, the term store, two PostgreSQL databases, the global database's
+// control plane, the acquirer, DNS and clients. One seed is one run, and replays exactly, whatever else runs beside it.
 //
-// After every commit check, acknowledgement and change of hands the invariants are checked:
+// # What is real
 //
-//   - I1: every commit check passed under term t comes, in real time, before every one passed under a later term, and
-//     no term passes at two sites; nothing is acknowledged under t once a later term has begun.
-//   - I2: every acknowledged payment is in the surviving ledger or on a volume that was kept; a granted hand-over
-//     loses none at all.
-//   - I5: once faults stop, some site serves within a bound, or a warden says which operator decision it waits for.
+// [failover.Decide], [failover.Renew], [failover.Readiness], [failover.Judge], [failover.Memory] (what a warden learns
+// from answers, when a renewal gives trust, since when conditions hold) and the arithmetic of package term. The wardens'
+// activities around them (renewer, extender, loop, publisher, and one step at a time) follow package warden call by
+// call, with its limits, its retries and its order of asking, and are checked against the real ones on the twin.
 //
-// I3 and I4 are properties of the payment service and are checked there and by the drill.
+// # What is modelled
 //
-// A [Mutation] switches one rule off. For ten of them a recorded seed shows that the checker sees what follows, which is
-// what makes a run without violation worth something. The others have not been found yet, so a run says nothing about
-// the rules that they stand for: it takes a model with more of what they prevent.
+//   - Time: an explicit clock with a queue of events. Every machine's own clock is off and drifts.
+//   - Requests: each way takes its own time, may be lost, may be answered in vain, and may arrive long after the caller
+//     has given up. A frozen server's requests wait in its socket until it thaws.
+//   - The term store: a replica per region and a witness, a majority of which has to reach each other; linearizable.
+//   - Databases: a log of transactions, replication, the fence as of the moment of the check, server processes that
+//     start again on another machine with another clock, volumes that part and are kept. Transactions come in the kinds
+//     that attack a fence: old snapshots, long open ones, slow flushes, prepared ones. One is always on its way to its
+//     commit check in the last milliseconds of a lease, and in the first of a new one.
+//   - Payments: phases, a derived charge reference, an acquirer who is slow and reached late, clients who try again at
+//     either site, a recovery worker, a ledger with two entries per payment.
+//   - Faults, at any instant and in any number: see the list in fault.go. A trap freezes or crashes a warden right
+//     before or right after one of its effects. Operators ask for hand-overs, promote by hand, approve, accept the loss of
+//     data, and publish a longer lease, whatever else goes on.
+//
+// # What is checked, after every step
+//
+//   - I1: a commit check passes under one term at one site, and none after a later term's first elsewhere; nothing
+//     becomes durable under a drained term; nothing is acknowledged under a term once a later one has begun elsewhere.
+//   - I2: a granted hand-over loses no acknowledged payment; a takeover that no person forced loses no more than its
+//     gate allows; at the end each is in a surviving ledger, in an export, or on a volume that was kept.
+//   - I3: no purchase is charged twice.
+//   - I4: every database's ledger adds up to zero in every currency.
+//   - I5: once faults are over a site serves, or a warden names the decision that it waits for.
+//
+// # What is assumed
+//
+// Clock rates, the databases' included, within 1 % of real time, and databases' wall clocks are not stepped; the time
+// from a commit's check to its flush is below the margin, unless the database is frozen; nobody restores an old record,
+// or shortens the lease while a longer one is trusted. What a run shows holds under these, and no further.
+//
+// # What is not modelled
+//
+// The contents of PostgreSQL's pages and of AWS's answers, which the fence's own tests and the twin's drills have for
+// real; forwarding, capacity and DNS beyond one health check, which no safety rests on; the re-creation of a lost record
+// by "holdfast init".
+//
+// # Why it can be believed
+//
+// A [Mutation] switches one rule off, where it is applied, and leaves faults and everything else alone. The package's
+// tests show, for every mutation, a seed in which the checker sees what follows.
 package simulation

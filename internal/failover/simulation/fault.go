@@ -6,140 +6,429 @@ import (
 	"holdfast/internal/term"
 )
 
-// fault does something at an instant and undoes it later; undo may be nil.
+// Profile is how a run's faults are spread. Which one a run has depends on its seed alone.
+type Profile uint8
+
+// The profiles.
+const (
+	// RegionLoss takes the active region away, and nothing else: the run that RTO and RPO are measured with.
+	RegionLoss Profile = iota
+	// Storm spreads faults of every kind over the run, at any site.
+	Storm
+	// Burst lets several faults happen within seconds of each other, most of them at the active site.
+	Burst
+	// Expiry cuts the active site off for about as long as a lease lasts, while people and machines do the worst.
+	Expiry
+	// Handover asks for a switchover, and lets faults happen while it is under way.
+	Handover
+	// Stale lets one site's copy fall behind, for long, before the other is cut off.
+	Stale
+	// Long is a storm over a longer time, so that whatever needs several changes of hands can happen.
+	Long
+)
+
+var profileNames = [...]string{"region loss", "storm", "burst", "expiry", "handover", "stale", "long"}
+
+func (p Profile) String() string { return profileNames[p] }
+
+func (w *world) drawProfile() Profile {
+	switch n := w.rng.IntN(100); {
+	case n < 5:
+		return RegionLoss
+	case n < 25:
+		return Storm
+	case n < 47:
+		return Burst
+	case n < 72:
+		return Expiry
+	case n < 92:
+		return Handover
+	case n < 97:
+		return Stale
+	}
+	return Long
+}
+
+// fault begins at an instant and, if it has an end, ends later. Both may happen any number of times at once.
 type fault struct {
-	name   string
-	inject func(w *world, s *site)
-	undo   func(w *world, s *site)
+	name       string
+	begin, end func(w *world, s *site)
 }
 
-// faults are drawn with equal chance. Every one may hit either site, at any instant, any number at once.
-func faults() []fault {
-	return []fault{
-		{"region loss", (*world).loseRegion, (*world).returnRegion},
-		{"region freeze", func(w *world, s *site) { w.setFrozen(s, true) }, func(w *world, s *site) { w.setFrozen(s, false) }},
-		{"database freeze", func(w *world, s *site) { w.replicate(); s.db.frozen = true }, func(w *world, s *site) { s.db.frozen = false }},
-		{"database crash", func(w *world, s *site) { s.db.crash() }, nil},
-		{"warden crash", func(w *world, s *site) { s.wardens[w.rng.IntN(2)].crash() }, nil},
-		{"warden freeze", func(w *world, s *site) { s.wardens[0].freeze() }, func(w *world, s *site) { s.wardens[0].thaw() }},
-		{"application freeze", func(w *world, s *site) { s.app.freeze() }, func(w *world, s *site) { s.app.thaw() }},
-		{"application down", func(w *world, s *site) { s.app.healthy = false }, func(w *world, s *site) { s.app.healthy = true }},
-		{"store unreachable", func(w *world, s *site) { s.storeReach = false }, func(w *world, s *site) { s.storeReach = true }},
-		{"store down", func(w *world, s *site) { w.store.up = false }, func(w *world, s *site) { w.store.up = true }},
-		{"link partition", func(w *world, s *site) { w.replicate(); w.linkUp = false }, func(w *world, s *site) { w.linkUp = true }},
-		{"control plane down", func(w *world, s *site) { s.controlReach = false }, func(w *world, s *site) { s.controlReach = true }},
-		{"operator wants a site", (*world).operatorWants, nil},
-		{"operator wants and withdraws", (*world).operatorWants, (*world).operatorWithdraws},
-		{"operator switches over by hand", func(w *world, s *site) { w.control.switchover(s) }, nil},
-		{"operator fails over by hand", func(w *world, s *site) { w.control.failover(s) }, nil},
-		{"operator changes the lease", func(w *world, s *site) { w.publishLongerLease() }, nil},
-		{"record lost", func(w *world, s *site) { w.loseRecord() }, nil},
-		{"clock step", (*world).stepClocks, nil},
-	}
+// faults are drawn with equal chance.
+var faults = []fault{
+	{"region loss", loseRegion, returnRegion},
+	{"region loss", loseRegion, returnRegion},
+	{"region freeze", freezeSite, thawSite},
+	{"database freeze", func(_ *world, s *site) { s.db.freeze() }, func(_ *world, s *site) { s.db.thaw() }},
+	{"database down", func(_ *world, s *site) { s.db.down++; s.db.stop() }, databaseUp},
+	{"database instance failover", func(_ *world, s *site) { s.db.down++; s.db.failOver() }, databaseUp},
+	{"warden crash", func(w *world, s *site) { s.restart(&s.anyWarden().process) }, nil},
+	{"warden freeze", func(_ *world, s *site) { s.wardens[0].freeze() }, func(_ *world, s *site) { s.wardens[0].thaw() }},
+	{"wardens freeze", freezeWardens, thawWardens},
+	{"trap", setTrap, nil},
+	{"trap", setTrap, nil},
+	{"application freeze", func(_ *world, s *site) { s.app.freeze() }, func(_ *world, s *site) { s.app.thaw() }},
+	{"application down", func(_ *world, s *site) { s.app.gone++ }, func(_ *world, s *site) { s.app.gone-- }},
+	{"application unhealthy", func(_ *world, s *site) { s.app.sick++ }, func(_ *world, s *site) { s.app.sick-- }},
+	{"application crash", func(_ *world, s *site) { s.restart(&s.app.process) }, nil},
+	{"store unreachable", func(_ *world, s *site) { s.storeCut++ }, func(_ *world, s *site) { s.storeCut-- }},
+	{"store slow", func(_ *world, s *site) { s.storeSlow++ }, func(_ *world, s *site) { s.storeSlow-- }},
+	{"store takes no writes", func(w *world, s *site) { w.store.readOnly[s.index]++ }, func(w *world, s *site) { w.store.readOnly[s.index]-- }},
+	{"store gone", func(w *world, _ *site) { w.store.gone++ }, func(w *world, _ *site) { w.store.gone-- }},
+	{"replica down", func(w *world, s *site) { w.store.replicaDown[s.index]++ }, func(w *world, s *site) { w.store.replicaDown[s.index]-- }},
+	{"witness lost", func(w *world, _ *site) { w.store.witnessDown++ }, func(w *world, _ *site) { w.store.witnessDown-- }},
+	{"witness unreachable", func(w *world, s *site) { w.cut[linkPrimaryWitness+s.index]++ }, func(w *world, s *site) { w.cut[linkPrimaryWitness+s.index]-- }},
+	{"sites partitioned", func(w *world, _ *site) { w.cut[linkSites]++ }, func(w *world, _ *site) { w.cut[linkSites]-- }},
+	{"replication stalled", func(w *world, _ *site) { w.replicationStalled++ }, func(w *world, _ *site) { w.replicationStalled-- }},
+	{"control plane down", func(_ *world, s *site) { s.controlDown++ }, func(_ *world, s *site) { s.controlDown-- }},
+	{"clients cut off", func(_ *world, s *site) { s.clientsCut++ }, func(_ *world, s *site) { s.clientsCut-- }},
+	{"wall clocks stepped", stepClocks, nil},
+	{"operator wants the site", want, nil},
+	{"operator wants the site and withdraws", want, withdraw},
+	{"operator switches over by hand", func(w *world, s *site) { w.control.switchover(s) }, nil},
+	{"operator fails over by hand", failOverByHand, nil},
+	{"operator approves", approve, nil},
+	{"operator publishes a longer lease", lengthenLease, nil},
+	{"record lost", loseRecord, nil},
 }
 
-func (w *world) scheduleFaults(most int) {
-	if most == 0 {
-		most = 6
-	}
-	all := faults()
-	for range w.rng.IntN(most + 1) {
-		f, s := all[w.rng.IntN(len(all))], w.sites[w.rng.IntN(2)]
-		start := w.between(20*time.Second, faultPhase-time.Second)
-		w.at(start, func() { f.inject(w, s) })
-		if f.undo != nil {
-			w.at(min(start+w.between(time.Second, 2*time.Minute), faultPhase), func() { f.undo(w, s) })
-		}
-	}
-}
-
-// heal ends every fault that is still there.
-func (w *world) heal() {
-	w.store.up = true
-	w.linkUp = true
-	for _, s := range w.sites {
-		w.returnRegion(s)
-		s.db.frozen = false
-		s.storeReach, s.controlReach = true, true
-		s.app.healthy = true
-		w.setFrozen(s, false)
-	}
-}
-
-func (w *world) loseRegion(s *site) {
-	if !s.up {
+// inject schedules one fault.
+func (w *world) inject(f *fault, s *site, at instant, lasts time.Duration, end instant) {
+	if at >= end {
 		return
 	}
-	w.replicate()
-	w.lostAt = append(w.lostAt, w.now)
-	s.up = false
-	s.db.crash()
-	for _, p := range s.processes() {
-		p.life++
-		p.held, p.frozen = nil, false
+	w.after(at-w.now, func() {
+		w.trace("fault at %s: %s, for %v", s.name, f.name, lasts)
+		w.replicate()
+		f.begin(w, s)
+	})
+	if f.end == nil {
+		return
+	}
+	w.after(min(at+lasts, end)-w.now, func() {
+		if w.healedAt > 0 {
+			return
+		}
+		w.trace("over at %s: %s", s.name, f.name)
+		w.replicate()
+		f.end(w, s)
+	})
+}
+
+func byName(name string) *fault {
+	for i := range faults {
+		if faults[i].name == name {
+			return &faults[i]
+		}
+	}
+	panic("simulation: no fault is called " + name)
+}
+
+func (w *world) anyFault() *fault { return &faults[w.rng.IntN(len(faults))] }
+
+func (w *world) anySite() *site { return w.sites[w.rng.IntN(2)] }
+
+func (s *site) anyWarden() *warden { return s.wardens[s.w.rng.IntN(2)] }
+
+// lasting is how long a fault lasts: moments, about a lease, or long.
+func (w *world) lasting() time.Duration {
+	switch w.rng.IntN(4) {
+	case 0:
+		return w.between(10*time.Millisecond, 2*time.Second)
+	case 1, 2:
+		return w.between(w.lease/4, 2*w.lease)
+	}
+	return w.between(w.lease, 6*w.lease)
+}
+
+// scheduleFaults draws the run's faults and returns when the last is over.
+func (w *world) scheduleFaults() instant {
+	end := quietBefore + faultPhase
+	switch w.profile {
+	case RegionLoss:
+		end = 3 * time.Minute
+		w.inject(byName("region loss"), w.sites[0], w.between(quietBefore+5*time.Second, quietBefore+15*time.Second), 10*time.Minute, 10*time.Minute)
+	case Storm:
+		w.storm(end, 2+w.rng.IntN(8))
+	case Burst:
+		for range 1 + w.rng.IntN(3) {
+			w.burst(w.between(quietBefore, end-20*time.Second), end)
+		}
+	case Expiry:
+		for at := quietBefore + w.between(0, 10*time.Second); at < end-w.lease; at += w.between(w.lease*3/2, 3*w.lease) {
+			w.scheduleExpiry(at, end)
+		}
+	case Handover:
+		for at := quietBefore + w.between(0, 8*time.Second); at < end-10*time.Second; at += w.between(10*time.Second, 40*time.Second) {
+			w.scheduleHandover(at, end)
+		}
+	case Stale:
+		end = 2 * faultPhase
+		w.scheduleStale(end)
+	case Long:
+		end = longPhase
+		w.storm(end, 6+w.rng.IntN(16))
+	}
+	return end
+}
+
+func (w *world) storm(end instant, count int) {
+	for range count {
+		w.inject(w.anyFault(), w.anySite(), w.between(quietBefore, end-time.Second), w.lasting(), end)
 	}
 }
 
-func (w *world) returnRegion(s *site) {
-	if s.up {
+// atActive schedules something for the site that is active then.
+func (w *world) atActive(at instant, do func(active *site)) {
+	w.after(at-w.now, func() {
+		s := w.sites[0]
+		if w.store.record.Holder == w.sites[1].name {
+			s = w.sites[1]
+		}
+		do(s)
+	})
+}
+
+func (w *world) burst(at, end instant) {
+	w.atActive(at, func(active *site) {
+		for range 2 + w.rng.IntN(4) {
+			s := active
+			if w.chance(0.3) {
+				s = active.peer
+			}
+			w.inject(w.anyFault(), s, w.now+w.between(0, 12*time.Second), w.lasting(), end)
+		}
+	})
+}
+
+// isolations keep the active site from renewing, one way or another.
+var isolations = []string{
+	"store unreachable", "wardens freeze", "region freeze", "store takes no writes", "store gone", "region loss", "witness unreachable",
+}
+
+// scheduleExpiry keeps the active site from renewing until about the instant at which its lease is over and somebody
+// else's watch ends.
+func (w *world) scheduleExpiry(at, end instant) {
+	w.atActive(at, func(active *site) {
+		lasts := w.lease - 2*w.margin + w.between(0, 5*w.margin)
+		if w.chance(0.3) {
+			lasts = w.between(w.lease, 3*w.lease)
+		}
+		isolated := w.now
+		if w.chance(0.3) { // then the read that shows the last renewal goes to the farther replica, and takes long
+			slow := w.between(w.lease/5, w.lease/2)
+			w.inject(byName("replica down"), active.peer, w.now, slow, end)
+			w.inject(byName("store slow"), active.peer, w.now, slow, end)
+			isolated += w.between(slow/2, slow)
+		}
+		isolation := byName(isolations[w.rng.IntN(len(isolations))])
+		w.inject(isolation, active, isolated, lasts, end)
+		if isolation.name == "witness unreachable" || w.chance(0.2) {
+			w.inject(byName("sites partitioned"), active, isolated, lasts, end)
+		}
+		worst := isolated + lasts
+		for range w.rng.IntN(4) {
+			f, s, when := w.anyFault(), active, w.between(w.now, worst+2*time.Second)
+			switch w.rng.IntN(5) {
+			case 0:
+				f, s = byName("operator fails over by hand"), active.peer
+			case 1:
+				f, s = byName("wall clocks stepped"), w.anySite()
+			case 2:
+				when = max(w.now, worst-w.between(0, 2*w.margin))
+			case 3:
+				s = active.peer
+			}
+			w.inject(f, s, when, w.lasting(), end)
+		}
+	})
+}
+
+// scheduleStale lets the standby's copy fall behind, or leaves an old active site alone with its old volume, and then
+// cuts the active site off.
+func (w *world) scheduleStale(end instant) {
+	start := quietBefore + w.between(0, 10*time.Second)
+	switch w.rng.IntN(3) {
+	case 0:
+		w.inject(byName("replication stalled"), w.sites[0], start, end, end)
+	case 1:
+		w.inject(byName("sites partitioned"), w.sites[0], start, end, end)
+	case 2:
+		w.inject(byName(isolations[w.rng.IntN(len(isolations))]), w.sites[0], start, 2*w.lease, end)
+		w.inject(byName("sites partitioned"), w.sites[0], start+w.lease+w.between(0, w.lease), end, end)
+	}
+	late := start + w.between(2*w.lease+w.lease/2, 5*w.lease)
+	w.atActive(late, func(active *site) {
+		w.inject(byName(isolations[w.rng.IntN(len(isolations))]), active, w.now, end, end)
+	})
+	w.storm(end, w.rng.IntN(3))
+}
+
+// scheduleHandover asks for a hand-over and lets something happen in its few seconds.
+func (w *world) scheduleHandover(at, end instant) {
+	w.atActive(at, func(active *site) {
+		w.inject(byName("operator wants the site"), active.peer, w.now, 0, end)
+		for range w.rng.IntN(4) {
+			s := active
+			if w.chance(0.4) {
+				s = active.peer
+			}
+			w.inject(w.anyFault(), s, w.now+w.between(0, 6*time.Second), w.lasting(), end)
+		}
+	})
+}
+
+// heal ends every fault that is still on.
+func (w *world) heal() {
+	w.replicate()
+	w.healedAt = w.now
+	w.store.gone, w.store.witnessDown, w.store.replicaDown, w.store.readOnly = 0, 0, [2]int{}, [2]int{}
+	w.cut, w.replicationStalled = [links]int{}, 0
+	for _, s := range w.sites {
+		s.storeCut, s.storeSlow, s.controlDown, s.clientsCut = 0, 0, 0, 0
+		s.app.sick, s.app.gone, s.db.down = 0, 0, 0
+		for s.lost > 0 {
+			returnRegion(w, s)
+		}
+		for s.stopped > 0 {
+			thawSite(w, s)
+		}
+		for _, p := range s.processes() {
+			p.trap = trap{}
+			for p.stopped > 0 {
+				p.thaw()
+			}
+		}
+	}
+	w.trace("all faults are over")
+}
+
+func (s *site) processes() [4]*process {
+	return [4]*process{&s.db.process, &s.app.process, &s.wardens[0].process, &s.wardens[1].process}
+}
+
+func loseRegion(w *world, s *site) {
+	s.lost++
+	if s.lost > 1 {
+		return
+	}
+	if w.profile == RegionLoss {
+		w.lostAt, w.lostSite = w.now, s
+	}
+	s.up = false
+	s.db.stop()
+	for _, p := range s.processes() {
+		p.end()
+	}
+}
+
+func returnRegion(w *world, s *site) {
+	if s.lost--; s.lost > 0 {
 		return
 	}
 	s.up = true
-	s.db.crash()
-	s.db.frozen = false
-	for _, d := range s.wardens {
-		d.crash()
+	s.db.stop()
+	for _, p := range []*process{&s.app.process, &s.wardens[0].process, &s.wardens[1].process} {
+		s.restart(p)
 	}
 }
 
-func (s *site) processes() []*process {
-	all := []*process{&s.app.process}
-	for _, d := range s.wardens {
-		all = append(all, &d.process)
-	}
-	return all
-}
-
-func (w *world) setFrozen(s *site, frozen bool) {
-	if !s.up {
-		return
-	}
-	w.replicate()
-	s.db.frozen = frozen
+func freezeSite(w *world, s *site) {
 	for _, p := range s.processes() {
-		if frozen {
-			p.freeze()
-		} else {
-			p.thaw()
+		if !p.frozen() {
+			p.sleepsAt = w.now
 		}
 	}
+	s.stopped++
 }
 
-func (w *world) operatorWants(s *site) {
+func thawSite(_ *world, s *site) {
+	s.stopped--
+	for _, p := range s.processes() {
+		p.woken()
+	}
+}
+
+func freezeWardens(_ *world, s *site) {
+	s.wardens[0].freeze()
+	s.wardens[1].freeze()
+}
+
+func thawWardens(_ *world, s *site) {
+	s.wardens[0].thaw()
+	s.wardens[1].thaw()
+}
+
+func databaseUp(_ *world, s *site) { s.db.down-- }
+
+// setTrap lets a warden crash or freeze right before or after one of its next effects.
+func setTrap(w *world, s *site) {
+	s.anyWarden().trap = trap{kind: crashBefore + trapKind(w.rng.IntN(4)), skip: w.rng.IntN(6), sleep: w.lasting()}
+}
+
+func stepClocks(w *world, s *site) { s.wallStep += w.between(-2*w.lease, 2*w.lease) }
+
+// want is 'holdfast switchover'.
+func want(w *world, s *site) {
 	r := w.store.record
 	r.Version++
-	r.Wanted = &term.Wanted{Site: s.name, By: "operator", Reason: "planned"}
-	w.store.write(r)
+	r.Wanted = &term.Wanted{Site: s.name, By: "operator", Reason: "planned", At: w.wallClock()}
+	w.store.write(w, &r)
 }
 
-// operatorWithdraws clears the request whatever has been done for it since.
-func (w *world) operatorWithdraws(*site) {
+// withdraw clears a request whatever has been done for it since.
+func withdraw(w *world, _ *site) {
 	r := w.store.record
 	r.Version++
 	r.Wanted = nil
-	w.store.write(r)
+	w.store.write(w, &r)
 }
 
-// loseRecord deletes the record, as bad as it is rare. Only an operator may make a new one, with a term above both
-// databases' (P1), so the run may end without a serving site.
-func (w *world) loseRecord() {
-	if w.chance(0.2) {
-		w.store.exists = false
+func failOverByHand(w *world, s *site) {
+	w.byHand++
+	w.control.failover(s)
+}
+
+// approve is 'holdfast approve' or 'holdfast failover', every other time with --allow-data-loss.
+func approve(w *world, s *site) {
+	b := term.Beacon{Deployment: "simulated", Site: s.name}
+	if old := w.store.beacons[s.index]; old != nil {
+		b = *old
+	}
+	b.Sequence++
+	b.Approval = &term.Approval{
+		Term: w.store.record.Term, By: "operator", Reason: "decided", Expires: w.wallClock().Add(5 * time.Minute),
+		Commanded: w.chance(0.7),
+	}
+	b.Approval.AllowDataLoss = b.Approval.Commanded && w.chance(0.7)
+	w.store.beacons[s.index] = &b
+}
+
+// lengthenLease is a deployment with a longer lease under way. The record has it before any warden trusts it (P3); the
+// tasks with the new configuration start one by one.
+func lengthenLease(w *world, s *site) {
+	for _, d := range s.wardens {
+		if w.chance(0.5) {
+			d.localLease = 2 * w.lease
+		}
+	}
+	if w.chance(0.5) {
+		return // the record has not been changed yet
+	}
+	r := w.store.record
+	r.Version++
+	r.LeaseMS = (w.lease + w.between(0, w.lease/2)).Milliseconds()
+	if r.LeaseMS > w.store.record.LeaseMS {
+		w.store.write(w, &r)
 	}
 }
 
-func (w *world) stepClocks(s *site) {
-	for _, d := range s.wardens {
-		d.step += w.between(-2*w.lease, 2*w.lease)
+// loseRecord deletes the record, as bad as it is rare. Only an operator may make a new one, with a term above both
+// databases' (P1), so the run ends without a serving site.
+func loseRecord(w *world, _ *site) {
+	if w.chance(0.3) {
+		w.trace("the record is gone")
+		w.store.exists = false
 	}
 }

@@ -1,124 +1,189 @@
 package simulation
 
 import (
+	"fmt"
+
 	"holdfast/internal/failover"
 	"holdfast/internal/term"
 )
 
-// Mutation names a rule that a run switches off.
-type Mutation string
+// Mutation switches one rule off, where the rule is applied: everything else, the choice of faults included, stays as
+// it is. The zero value switches nothing off.
+type Mutation uint8
 
 // The mutations, each with the rule that it breaks.
 const (
-	// NoMargin trusts for the whole lease and watches only the lease.
-	NoMargin Mutation = "no-margin"
-	// WallClock measures leases with a clock that operators and NTP step.
-	WallClock Mutation = "wall-clock"
-	// TrustFromAnswer counts trust from the answer of a renewal instead of from its attempt (P4).
-	TrustFromAnswer Mutation = "trust-from-answer"
+	// NoMutation leaves every rule in force.
+	NoMutation Mutation = iota
+	// NoMargin is a deployment with a margin of next to nothing: trust lasts the whole lease, and the watch no longer.
+	NoMargin
+	// WallClock measures leases with a clock that people and NTP step (P4).
+	WallClock
+	// ClockThatStandsStill measures leases with a clock that leaves out suspended time, as CLOCK_MONOTONIC does (P4).
+	ClockThatStandsStill
+	// TrustFromAnswer counts trust from the confirmation of a renewal instead of from before its first attempt (P4).
+	TrustFromAnswer
 	// HolderNameGivesTrust takes the own site's name in the record for a successful renewal (P4).
-	HolderNameGivesTrust Mutation = "holder-name-gives-trust"
-	// WatchFromRequest starts the watch at the request of the read instead of its answer (P5).
-	WatchFromRequest Mutation = "watch-from-request"
-	// ClearInsteadOfTakeBack takes a hand-over back by clearing the field under the same term (P2).
-	ClearInsteadOfTakeBack Mutation = "clear-instead-of-take-back"
-	// LocalSettings trusts a longer lease than the record publishes (P3).
-	LocalSettings Mutation = "local-settings"
+	HolderNameGivesTrust
+	// WatchFromRequest starts the watch at the beginning of the read that first showed a renewal (P5).
+	WatchFromRequest
+	// ClearInsteadOfTakeBack takes a hand-over back by clearing the fields and the seal, under the same term, with writes
+	// that name term and holder instead of the version (P2).
+	ClearInsteadOfTakeBack
+	// LocalSettings trusts the longer lease of the warden's own configuration before the record has it (P3).
+	LocalSettings
 	// EmptyStart creates the record when it is missing (P1).
-	EmptyStart Mutation = "empty-start"
-	// ForeignLeaseRow honours a lease row that another server process wrote (P7).
-	ForeignLeaseRow Mutation = "foreign-lease-row"
-	// IntervalInSQL lets the database compute valid_until from its own clock at the time of the update (P8).
-	IntervalInSQL Mutation = "interval-in-sql"
-	// ShortenInsteadOfSeal ends the lease early instead of sealing and draining (P9).
-	ShortenInsteadOfSeal Mutation = "shorten-instead-of-seal"
-	// FenceAtStatementStart checks the lease as the transaction's snapshot shows it (P7).
-	FenceAtStatementStart Mutation = "fence-at-statement-start"
-	// AcknowledgeAfterLease answers the client although the lease has run out since the commit check (P10).
-	AcknowledgeAfterLease Mutation = "acknowledge-after-lease"
-	// PromoteWithoutTerm promotes the database first and takes the term afterwards (P11, P12).
-	PromoteWithoutTerm Mutation = "promote-without-term"
-	// IgnoreLineage takes over with a database that misses the term served last (P11).
-	IgnoreLineage Mutation = "ignore-lineage"
-	// GrantWithoutSeal hands the term over before the database is sealed and drained (P14).
-	GrantWithoutSeal Mutation = "grant-without-seal"
-	// HoldOnWithoutWriter goes on renewing although the writer was moved away (P15, P16).
-	HoldOnWithoutWriter Mutation = "hold-on-without-writer"
-	// DropOldVolume rebuilds a secondary without keeping its old volume (P20).
-	DropOldVolume Mutation = "drop-old-volume"
+	EmptyStart
+	// ForeignLeaseRow honours a lease row that another server was given: replicated, restored or promoted (P7).
+	ForeignLeaseRow
+	// FenceAtStatementStart asks the fence when a transaction begins to write, and not again when it commits (P7).
+	FenceAtStatementStart
+	// IntervalInSQL computes valid_until as clock_timestamp() plus an interval, whenever the statement runs (P8).
+	IntervalInSQL
+	// ShortenInsteadOfSeal ends the lease early and calls that a seal: neither the fence nor an extension asks for the seal,
+	// so a sibling opens the term again and an old snapshot passes (P9).
+	ShortenInsteadOfSeal
+	// SealWithoutDrain seals, but waits for no transaction from before the seal (P9).
+	SealWithoutDrain
+	// PreparedTransactions are allowed: COMMIT PREPARED passes no check and survives a drain (P9).
+	PreparedTransactions
+	// AcknowledgeAfterLease answers the client although the lease has run out since the commit was sent (P10).
+	AcknowledgeAfterLease
+	// PromoteWithoutTerm promotes, records and serves the next term after two missed renewals, and acquires it then (P12).
+	PromoteWithoutTerm
+	// IgnoreLineage takes over with any database, as if an operator had accepted the loss (P11).
+	IgnoreLineage
+	// IgnoreLag takes over although the own copy is further behind than allowed, or unknown to be near (P11).
+	IgnoreLag
+	// GrantWithoutSeal moves the writer and grants the term without sealing and draining the database (P14).
+	GrantWithoutSeal
+	// HoldOnWithoutWriter never releases a term (P15, P16).
+	HoldOnWithoutWriter
+	// DropOldVolume rebuilds a secondary in place, whether or not its tail has been exported (P20).
+	DropOldVolume
+	// RandomReference draws a new charge reference for every row instead of deriving it from the payment (P21).
+	RandomReference
+	// NotFoundMeansFailed lets the recovery worker decline what the acquirer does not know yet (P21).
+	NotFoundMeansFailed
+	// SplitEntries books the two sides of a payment in two transactions (I4).
+	SplitEntries
+	mutations
 )
+
+var names = [mutations]string{
+	NoMutation: "none", NoMargin: "no-margin", WallClock: "wall-clock", ClockThatStandsStill: "clock-that-stands-still",
+	TrustFromAnswer: "trust-from-answer", HolderNameGivesTrust: "holder-name-gives-trust", WatchFromRequest: "watch-from-request",
+	ClearInsteadOfTakeBack: "clear-instead-of-take-back", LocalSettings: "local-settings", EmptyStart: "empty-start",
+	ForeignLeaseRow: "foreign-lease-row", FenceAtStatementStart: "fence-at-statement-start", IntervalInSQL: "interval-in-sql",
+	ShortenInsteadOfSeal: "shorten-instead-of-seal", SealWithoutDrain: "seal-without-drain", PreparedTransactions: "prepared-transactions",
+	AcknowledgeAfterLease: "acknowledge-after-lease", PromoteWithoutTerm: "promote-without-term", IgnoreLineage: "ignore-lineage",
+	IgnoreLag: "ignore-lag", GrantWithoutSeal: "grant-without-seal", HoldOnWithoutWriter: "hold-on-without-writer",
+	DropOldVolume: "drop-old-volume", RandomReference: "random-reference", NotFoundMeansFailed: "not-found-means-failed",
+	SplitEntries: "split-entries",
+}
 
 // Mutations lists all of them.
 func Mutations() []Mutation {
-	return []Mutation{
-		NoMargin, WallClock, TrustFromAnswer, HolderNameGivesTrust, WatchFromRequest, ClearInsteadOfTakeBack, LocalSettings,
-		EmptyStart, ForeignLeaseRow, IntervalInSQL, ShortenInsteadOfSeal, FenceAtStatementStart, AcknowledgeAfterLease,
-		PromoteWithoutTerm, IgnoreLineage, GrantWithoutSeal, HoldOnWithoutWriter, DropOldVolume,
+	var all []Mutation
+	for m := NoMutation + 1; m < mutations; m++ {
+		all = append(all, m)
 	}
+	return all
+}
+
+func (m Mutation) String() string {
+	if m >= mutations {
+		return fmt.Sprintf("mutation %d", m)
+	}
+	return names[m]
+}
+
+// ParseMutation returns the mutation of that name.
+func ParseMutation(name string) (Mutation, error) {
+	for m, known := range names {
+		if known == name {
+			return Mutation(m), nil
+		}
+	}
+	return 0, fmt.Errorf("there is no mutation %q", name)
 }
 
 // mutate replaces a decision by what the mutated rule would have decided.
 func (d *warden) mutate(o failover.Observation, decision failover.Decision) failover.Decision {
 	r := o.Store.Record
-	usable := o.Store.Readable && !o.Store.Missing
-	switch {
-	case d.w.is(EmptyStart) && o.Store.Missing && o.Database.Reachable:
-		fresh := term.Record{
-			Deployment: "d", Version: 1, Term: 1, Holder: d.site.name, LeaseMS: d.w.lease.Milliseconds(),
-			MarginMS: d.w.margin.Milliseconds(), State: term.Held, ServedTerm: 0, TakeoverBudget: 3,
+	standby := o.Store.Readable && !o.Store.Missing && r.Holder == o.Peer
+	switch d.w.mutation {
+	case EmptyStart:
+		if o.Store.Missing && o.Database.Reachable {
+			fresh := d.w.firstRecord()
+			fresh.Term, fresh.Holder = o.Database.HighestTerm()+1, o.Site
+			return failover.Decision{Step: failover.Acquire, Record: &fresh, Reason: "there is no record"}
 		}
-		fresh.Term = o.Database.HighestTerm() + 1
-		d.call(d.site.reachesStore(), d.w.attemptTimeout(), func() bool {
-			if !d.w.store.exists {
-				d.w.store.exists, d.w.store.record = true, fresh
-			}
-			return true
-		}, func(bool) {})
-	case d.w.is(NoMargin) && usable && r.Holder == o.Peer && decision.Step == failover.Wait && o.Watch.Stood() >= r.Lease():
-		return d.take(o)
-	case d.w.is(IgnoreLineage) && usable && r.Holder == o.Peer && decision.Step == failover.Wait && o.Watch.Expired(r):
-		return d.take(o)
-	case d.w.is(PromoteWithoutTerm) && usable && r.Holder == o.Peer && o.Watch.Stood() >= r.RenewEvery()*2 && !o.Database.Writer:
-		return failover.Decision{Step: failover.Promote, Lossy: true}
-	case d.w.is(GrantWithoutSeal) && decision.Step == failover.Seal:
+	case IgnoreLineage:
+		o.OwnBeacon.Approval = &term.Approval{Term: r.Term, AllowDataLoss: true, Expires: o.WallClock.Add(1)}
+		return failover.Decide(o)
+	case IgnoreLag:
+		o.Database.LeaseTerm = max(o.Database.LeaseTerm, r.ServedTerm)
+		o.Store.Record.CoveredUntil = o.Database.ValidUntil
+		mutated := failover.Decide(o)
+		if mutated.Record != nil && decision.Record != nil {
+			mutated.Record.CoveredUntil = decision.Record.CoveredUntil
+		}
+		return mutated
+	case PromoteWithoutTerm:
+		if !standby || o.Watch.Stood() < 2*r.RenewEvery() {
+			break
+		}
+		switch {
+		case !o.Database.Writer:
+			return failover.Decision{Step: failover.Promote, Lossy: true, Reason: "two renewals are missing"}
+		case !o.Database.HasTerm(r.Term + 1):
+			return failover.Decision{Step: failover.RecordTerm, Reason: "promoted"}
+		}
 		next := r
 		next.Version++
-		next.State, next.GrantedTo = term.Granted, o.Peer
-		return failover.Decision{Step: failover.Grant, Record: &next}
-	case d.w.is(ClearInsteadOfTakeBack) && decision.Step == failover.TakeBack:
-		next := r
-		next.Version++
-		next.State, next.GrantedTo, next.Wanted = term.Held, "", nil
-		return failover.Decision{Step: failover.TakeBack, Record: &next}
-	case d.w.is(HoldOnWithoutWriter) && decision.Step == failover.Release:
-		return failover.Decision{Step: failover.Wait, Reason: "holding on"}
+		next.Term++
+		next.Holder, next.State, next.GrantedTo, next.Wanted = o.Site, term.Held, "", nil
+		return failover.Decision{Step: failover.Acquire, Record: &next, Reason: "promoted"}
+	case GrantWithoutSeal:
+		if r.Holder == o.Site && r.Wanted != nil && r.Wanted.Site == o.Peer && o.Trust.Holds(r.Term, o.Now) {
+			o.Database.SealedTerm, o.Database.DrainedTerm, o.PeerBeacon.DrainedTerm = r.Term, r.Term, r.Term
+			return failover.Decide(o)
+		}
+		if standby && r.State == term.Granted {
+			o.Database.DrainedTerm = r.Term
+			return failover.Decide(o)
+		}
+	case ClearInsteadOfTakeBack:
+		if decision.Step == failover.TakeBack {
+			next := r
+			next.Version++
+			next.State, next.GrantedTo, next.Wanted = term.Held, "", nil
+			decision.Record = &next
+		}
+	case HoldOnWithoutWriter:
+		if decision.Step == failover.Release {
+			return failover.Decision{Step: failover.Wait, Reason: "holding on"}
+		}
 	}
 	return decision
 }
 
-func (d *warden) take(o failover.Observation) failover.Decision {
-	next := o.Store.Record
-	next.Version++
-	next.Term++
-	next.Holder, next.State, next.GrantedTo, next.Wanted = o.Site, term.Held, "", nil
-	return failover.Decision{Step: failover.Acquire, Record: &next}
-}
-
-// lease settings that a rolling deployment changes under LocalSettings.
-func (w *world) publishLongerLease() {
-	for _, s := range w.sites {
-		for _, d := range s.wardens {
-			if w.is(LocalSettings) && w.chance(0.5) {
-				d.localLease = 3 * w.lease
-			}
-		}
+// promoteFirst is what PromoteWithoutTerm does before it asks for the term: it takes the database, and writes under a
+// term and a lease that it has given to itself.
+func (d *warden) promoteFirst(step failover.Step, t term.Number, done func(bool)) {
+	c := &d.w.control
+	if step == failover.Promote {
+		d.effect(d.callLimit(), place{toControl, d.site}, func() { c.failover(d.site) }, func(bool) { done(false) })
+		return
 	}
-	if w.chance(0.5) {
-		return // only some wardens have the new configuration yet
+	if step != failover.RecordTerm {
+		done(false)
+		return
 	}
-	if r := w.store.record; w.store.exists && !w.is(LocalSettings) {
-		r.Version++
-		r.LeaseMS = (w.lease + w.between(0, w.lease)).Milliseconds()
-		w.store.write(r)
-	}
+	d.effect(d.callLimit(), d.database(), func() { d.site.db.record(t) }, func(bool) {
+		r := d.memory.Store.Record
+		r.Term = t
+		d.extendUntil(t, r.Renewal, term.Trusted(r, d.now()), func() { done(true) })
+	})
 }

@@ -6,40 +6,62 @@ import (
 	"holdfast/internal/term"
 )
 
-// store is the term store: linearizable while it is up.
+// The links between the three regions.
+const (
+	linkSites          = iota // between the sites: their replicas, their databases, each other's endpoints
+	linkPrimaryWitness        // from the first site's region to the witness
+	linkDRWitness
+	links
+)
+
+// store is the term store: a replica in each site's region and a witness. A replica answers while it reaches one of the
+// other two, and what is answered is linearizable.
 type store struct {
-	up      bool
 	exists  bool
 	record  term.Record
-	beacons [2]term.Beacon
+	beacons [2]*term.Beacon
+	// gone, witnessDown, replicaDown and readOnly count faults: nobody is answered; the witness's region is lost; the
+	// replica in a site's region does not answer; no write from a site gets through (throttled, forbidden).
+	gone, witnessDown     int
+	replicaDown, readOnly [2]int
 }
 
-func newStore(w *world) store {
-	return store{up: true, exists: true, record: term.Record{
-		Deployment: "d", Version: 1, Term: 1, Holder: "primary", Nonce: "init",
-		LeaseMS: w.lease.Milliseconds(), MarginMS: w.margin.Milliseconds(), State: term.Held, TakeoverBudget: 3,
-	}}
-}
-
-// write is the conditional write.
-func (s *store) write(next term.Record) bool {
-	if !s.exists || s.record.Version != next.Version-1 {
+func (s *store) serves(w *world, replica *site) bool {
+	if s.gone > 0 || s.replicaDown[replica.index] > 0 || !replica.up || replica.stopped > 0 {
 		return false
 	}
-	s.record = next
+	peer := replica.peer
+	if peer.up && peer.stopped == 0 && w.cut[linkSites] == 0 {
+		return true
+	}
+	return s.witnessDown == 0 && w.cut[linkPrimaryWitness+replica.index] == 0
+}
+
+// write is the conditional write, of the first version the creation; it reports whether the condition held.
+func (s *store) write(w *world, next *term.Record) bool {
+	named := s.record.Version == next.Version-1
+	if w.mutation == ClearInsteadOfTakeBack {
+		named = s.record.Holder == next.Holder && s.record.Term == next.Term || s.record.Term == next.Term-1
+	}
+	if s.exists && !named || !s.exists && next.Version != 1 {
+		return false
+	}
+	if next.Term != s.record.Term || next.State != s.record.State {
+		w.trace("record: term %d, %s, %s, by %s", next.Term, next.Holder, next.State, next.Nonce)
+	}
+	s.record, s.exists = *next, true
 	return true
 }
 
-func (s *site) reachesStore() func() bool {
-	return func() bool { return s.up && s.storeReach && s.w.store.up }
+// replicas are the places of the store that a site's wardens try, in their order (P4).
+func (s *site) replicas() [2]place {
+	return [2]place{{toStore, s}, {toStore, s.peer}}
 }
 
-func (w *world) beacon(s *site) *term.Beacon {
-	if s == w.sites[0] {
-		return &w.store.beacons[0]
+// latency is one way of a request.
+func (w *world) latency() time.Duration {
+	if w.slow > 0 && w.chance(w.slow) {
+		return w.between(0, 2*w.lease)
 	}
-	return &w.store.beacons[1]
+	return w.between(w.network/8, w.network)
 }
-
-// attemptTimeout bounds one request to the store, as the warden does.
-func (w *world) attemptTimeout() time.Duration { return (w.lease - w.margin) / 4 }

@@ -1,371 +1,346 @@
 package simulation
 
 import (
-	"slices"
+	"strconv"
 	"time"
 
 	"holdfast/internal/failover"
 	"holdfast/internal/term"
 )
 
-// warden drives the real decisions the way package warden does: a renewer and a decision loop that share what they
-// know, each a chain of requests that may be slow, lost, or answered late.
+// warden goes through the motions of package warden: a renewer, an extender, a loop with one step at a time and a
+// publisher share one memory, each a chain of requests that may be slow, lost or answered late. What is decided and
+// what is trusted is package failover's and package term's own code.
 type warden struct {
 	process
-	name string
-	// step is a wall-clock jump, which only the mutation WallClock lets into the lease.
-	step time.Duration
-
-	store        failover.StoreView
-	storeSeen    bool
-	trust        term.Trust
-	watch        term.Watch
-	database     failover.DatabaseView
-	cluster      failover.ClusterView
-	peerBeacon   term.Beacon
-	peerSeen     bool
-	peerMovedAt  term.Instant
-	since        map[string]term.Instant
-	decision     failover.Decision
-	tailExported bool
-	sequence     int64
-	localLease   time.Duration
+	index    int
+	memory   failover.Memory
+	decision failover.Decision
+	// The loop: whether an observation is under way, whether a step is, and the step that was begun last.
+	observing, busy, effective bool
+	last                       failover.Step
+	lastBegan                  term.Instant
+	// round tells the pauses of the loop apart: a step that took effect cuts one short.
+	round int
+	// The extender and the publisher hold one signal at most.
+	extending, extendAgain   bool
+	publishing, publishAgain bool
+	sequence                 int64
+	// localLease is how much longer a lease the warden's own settings say, which only LocalSettings lets it trust.
+	localLease time.Duration
+	observedAt term.Instant
 }
 
-func newWarden(s *site, name string) *warden {
-	d := &warden{process: process{w: s.w, site: s, clock: s.w.newClock()}, name: name}
-	d.start()
-	return d
+func newWarden(s *site, index int) *warden {
+	return &warden{
+		process: process{w: s.w, site: s, name: s.name + "/" + strconv.Itoa(index+1), clock: s.w.newClock()}, index: index,
+	}
 }
 
 // start begins a life with an empty memory.
 func (d *warden) start() {
-	d.store, d.storeSeen, d.trust, d.watch = failover.StoreView{}, false, term.Trust{}, term.Watch{}
-	d.database, d.cluster, d.peerSeen = failover.DatabaseView{}, failover.ClusterView{}, false
-	d.since, d.decision = map[string]term.Instant{}, failover.Decision{}
-	d.localLease = d.w.lease
+	*d = warden{process: d.process, index: d.index, localLease: d.localLease}
 	d.after(d.w.between(0, time.Second), d.renewTick)
-	d.after(d.w.between(0, time.Second), d.decideTick)
-}
-
-func (d *warden) crash() {
-	d.life++
-	d.held = nil
-	d.frozen = false
-	d.start()
+	d.after(d.w.between(0, time.Second), d.observe)
 }
 
 // now is the clock that leases are measured with.
 func (d *warden) now() term.Instant {
-	if d.w.is(WallClock) {
-		return d.boot().Add(d.step)
+	switch d.w.mutation {
+	case WallClock:
+		return d.boot().Add(d.site.wallStep)
+	case ClockThatStandsStill:
+		return d.boot().Add(-d.slept)
 	}
 	return d.boot()
 }
 
-func (d *warden) period() time.Duration {
-	if !d.storeSeen {
-		return time.Second
+// The limits and periods are package warden's.
+
+func (d *warden) known() bool { return d.memory.Store.Record.Version > 0 }
+
+func (d *warden) attemptLimit() time.Duration {
+	if !d.known() {
+		return 5 * time.Second
 	}
-	return d.store.Record.RenewEvery()
+	r := &d.memory.Store.Record
+	return (r.Lease() - r.Margin()) / 4
 }
 
-// read asks the store for the record and remembers it; then runs fn whether it was answered or not.
-func (d *warden) read(fn func(ok bool)) {
-	var r term.Record
-	var peer term.Beacon
-	var missing bool
+func (d *warden) callLimit() time.Duration { return max(d.attemptLimit(), time.Second) }
+
+func (d *warden) renewEvery() time.Duration {
+	if !d.known() {
+		return time.Second
+	}
+	return d.memory.Store.Record.RenewEvery()
+}
+
+func (d *warden) observation() failover.Observation {
+	o := failover.Observation{
+		Now: d.now(), WallClock: d.w.wallClock(), Site: d.site.name, Peer: d.site.peer.name, Warden: d.name, Settings: d.w.settings,
+	}
+	d.memory.Fill(&o)
+	return o
+}
+
+// read asks the replicas in turn for the record and takes the answer into account.
+func (d *warden) read(done func(ok bool)) { d.readAt(0, d.now(), done) }
+
+func (d *warden) readAt(replica int, began term.Instant, done func(ok bool)) {
 	asked := d.now()
-	d.call(d.site.reachesStore(), d.w.attemptTimeout(), func() bool {
-		r, peer, missing = d.w.store.record, *d.w.beacon(d.site.peer), !d.w.store.exists
-		return true
-	}, func(ok bool) {
-		answered := d.now()
-		if d.w.is(WatchFromRequest) {
-			answered = min(answered, asked)
-		}
+	var r term.Record
+	exists := false
+	d.ask(d.attemptLimit(), d.site.replicas()[replica], func() {
+		r, exists = d.w.store.record, d.w.store.exists
+	}, func(answered bool) {
 		switch {
-		case !ok:
-			d.store.Readable, d.store.Err = false, "time-out"
-			d.watch = d.watch.Unreadable(answered)
-		case missing:
-			d.store = failover.StoreView{Readable: true, Missing: true, Record: d.store.Record}
+		case !answered && replica == 0:
+			d.readAt(1, began, done)
+		case !answered:
+			d.memory.Unlearned("no replica answers", d.now())
+			done(false)
+		case !exists:
+			d.memory.Missing(term.ErrNoRecord.Error(), d.now())
+			done(false)
 		default:
-			d.remember(r, peer, answered)
+			d.learn(&r, asked, began)
+			done(true)
 		}
-		fn(ok && !missing)
 	})
 }
 
-func (d *warden) remember(r term.Record, peer term.Beacon, answered term.Instant) {
-	if d.storeSeen && r.Version < d.store.Record.Version && d.store.Readable {
-		return // an answer that an earlier request was given; the newer one stands
+// learn takes a record into account that was asked for, by a read or a write that began at began, and wakes the
+// extender if it gave trust.
+func (d *warden) learn(r *term.Record, asked, began term.Instant) {
+	now := d.now()
+	if d.w.mutation == HolderNameGivesTrust && r.Holder == d.site.name {
+		d.memory.Sent(*r, asked)
 	}
-	d.store, d.storeSeen = failover.StoreView{Readable: true, Record: r}, true
-	if d.w.is(WatchFromRequest) {
-		d.watch = d.watch.Observe(r, d.now())
-		if d.watch.Stood() == 0 { // the clock of a new value starts at the request
-			d.watch = term.Watch{}.Observe(r, answered).Observe(r, d.now())
+	trusted := d.memory.Learn(d.site.name, *r, asked, now)
+	if d.w.mutation == WatchFromRequest && d.memory.Watch.Stood() == 0 {
+		d.memory.Watch = term.Watch{}.Observe(*r, began).Observe(*r, now)
+	}
+	if trusted {
+		if d.w.mutation == LocalSettings {
+			d.memory.Trust.Until = d.memory.Trust.Until.Add(d.localLease)
 		}
-	} else {
-		d.watch = d.watch.Observe(r, answered)
+		d.extendSoon()
 	}
-	if !d.peerSeen && peer.Sequence > 0 || peer.Sequence != d.peerBeacon.Sequence {
-		d.peerSeen, d.peerMovedAt = true, d.now()
-	}
-	d.peerBeacon = peer
 }
 
-// write tries a conditional write with an own nonce; fn learns whether the nonce is in the record (P4).
-func (d *warden) write(next term.Record, fn func(mine bool)) {
+// written is what became of a write.
+type written uint8
+
+const (
+	confirmed written = iota
+	conflict
+	uncertain
+)
+
+// write sends a record with a nonce of its own to the replicas in turn (P4).
+func (d *warden) write(next term.Record, renews bool, done func(written)) {
 	d.w.nonces++
-	next.Nonce = d.name + "#" + string(rune('0'+d.w.nonces%10)) + time.Duration(d.w.nonces).String()
-	written := false
-	d.call(d.site.reachesStore(), d.w.attemptTimeout(), func() bool {
-		written = d.w.store.write(next)
-		return true
-	}, func(ok bool) {
-		if ok && written {
-			d.store = failover.StoreView{Readable: true, Record: next}
-			fn(true)
+	next.Nonce = d.name + "#" + strconv.Itoa(d.w.nonces)
+	before := d.now()
+	if renews {
+		d.memory.Sent(next, before)
+	}
+	d.writeAt(0, &next, before, func(outcome written) {
+		if outcome == confirmed && renews && d.w.mutation == TrustFromAnswer {
+			d.memory.Sent(next, d.now())
+			d.learn(&next, d.now(), before)
+		}
+		done(outcome)
+	})
+}
+
+func (d *warden) writeAt(replica int, next *term.Record, before term.Instant, done func(written)) {
+	asked := d.now()
+	landed := false
+	d.effect((next.Lease()-next.Margin())/4, d.site.replicas()[replica], func() {
+		if d.w.store.readOnly[d.site.index] == 0 {
+			landed = d.w.store.write(d.w, next)
+		}
+	}, func(answered bool) {
+		if answered && landed {
+			d.learn(next, asked, before)
+			done(confirmed)
 			return
 		}
+		if !answered && replica == 0 {
+			d.writeAt(1, next, before, done)
+			return
+		}
+		outcome := uncertain
+		if answered {
+			outcome = conflict
+		}
+		// A conflict at the second replica may be the own write, landed at the first, whose answer was lost.
 		d.read(func(ok bool) {
-			mine := ok && d.store.Record.Nonce == next.Nonce
-			if d.w.is(HolderNameGivesTrust) {
-				mine = ok && d.store.Record.Holder == d.site.name
+			switch {
+			case !ok:
+				done(uncertain)
+			case d.memory.Store.Record.Nonce == next.Nonce:
+				done(confirmed)
+			default:
+				done(outcome)
 			}
-			fn(mine)
 		})
 	})
 }
 
+// renewTick renews as long as the own site holds the term.
 func (d *warden) renewTick() {
-	d.after(d.period(), d.renewTick)
+	began := d.now()
+	next := func() { d.after(d.renewEvery()-d.now().Sub(began), d.renewTick) }
+	if d.known() && d.memory.Store.Record.Holder != d.site.name {
+		next()
+		return
+	}
+	d.renew(3, next)
+}
+
+func (d *warden) renew(tries int, done func()) {
 	d.read(func(ok bool) {
 		if !ok {
+			done()
 			return
 		}
 		next, due := failover.Renew(d.observation())
 		if !due {
+			done()
 			return
 		}
-		before := d.now()
-		d.write(next, func(mine bool) {
-			if !mine {
+		d.write(next, true, func(outcome written) {
+			if outcome == conflict && tries > 1 {
+				d.renew(tries-1, done)
 				return
 			}
-			if d.w.is(TrustFromAnswer) {
-				before = d.now()
-			}
-			d.trust = d.trusted(d.store.Record, before)
-			d.extend()
+			done()
 		})
 	})
 }
 
-func (d *warden) trusted(r term.Record, before term.Instant) term.Trust {
-	switch {
-	case d.w.is(NoMargin):
-		return term.Trust{Term: r.Term, Until: before.Add(r.Lease())}
-	case d.w.is(LocalSettings):
-		return term.Trust{Term: r.Term, Until: before.Add(d.localLease - r.Margin())}
+func (d *warden) extendSoon() {
+	if d.extending {
+		d.extendAgain = true
+		return
 	}
-	return term.Trusted(r, before)
-}
-
-// extend moves the database's lease up to the trust deadline (P8).
-func (d *warden) extend() {
-	db := d.site.db
-	t, renewal := d.trust.Term, d.store.Record.Renewal
-	var sampled term.Instant
-	d.call(db.reach(), 2*time.Second, func() bool { sampled = db.boot(); return true }, func(ok bool) {
-		if !ok {
-			return
+	d.extending = true
+	d.extend(func() {
+		d.extending = false
+		if d.extendAgain {
+			d.extendAgain = false
+			d.extendSoon()
 		}
-		left := d.trust.Until.Sub(d.now()) // after the sample, so that every delay shortens it
-		if left <= 0 || d.trust.Term != t {
-			return
-		}
-		d.call(db.reach(), 2*time.Second, func() bool {
-			until := sampled.Add(left)
-			if d.w.is(IntervalInSQL) {
-				until = db.boot().Add(d.w.lease - d.w.margin)
-			}
-			db.extend(t, until, renewal)
-			return true
-		}, func(bool) {})
 	})
 }
 
-func (d *warden) decideTick() {
-	again := d.w.between(d.period()/2, d.period())
-	d.read(func(bool) {
-		d.sampleDatabase(func() {
-			d.sampleCluster(func() {
-				d.decision = d.decide()
-				d.publish()
-				d.execute(d.decision, func() { d.after(again, d.decideTick) })
-			})
-		})
-	})
+// sample is fence.State.
+type sample struct {
+	view   failover.DatabaseView
+	at     time.Duration
+	server uint32
 }
 
-func (d *warden) decide() failover.Decision {
+func (d *database) sample() sample {
+	d.w.replicate()
+	r := d.volume.row
+	return sample{
+		view: failover.DatabaseView{
+			Reachable: true, Writer: d.writer, Terms: d.volume.terms, LeaseTerm: r.term, SealedTerm: r.sealed, DrainedTerm: r.drained,
+			Renewal: r.renewal, ValidUntil: time.Unix(0, int64(r.validUntil)), LeaseValid: d.writer && d.valid(r),
+		},
+		at: d.now(), server: d.server,
+	}
+}
+
+func (d *warden) database() place { return place{toDatabase, d.site} }
+
+// extend carries trust into the database's lease row (P8).
+func (d *warden) extend(done func()) {
 	o := d.observation()
-	decision := failover.Decide(o)
-	return d.mutate(o, decision)
+	r := o.Store.Record
+	if r.Holder != d.site.name || r.State != term.Held || !o.Trust.Holds(r.Term, o.Now) {
+		done()
+		return
+	}
+	d.extendUntil(r.Term, r.Renewal, o.Trust, done)
 }
 
-func (d *warden) sampleDatabase(fn func()) {
+func (d *warden) extendUntil(t term.Number, renewal int64, trust term.Trust, done func()) {
 	db := d.site.db
-	view := failover.DatabaseView{}
-	d.call(db.reach(), 2*time.Second, func() bool {
-		d.w.replicate()
-		r := db.volume.row
-		view = failover.DatabaseView{
-			Reachable: true, Writer: db.writer, Terms: slices.Clone(db.volume.terms), LeaseTerm: r.term,
-			SealedTerm: r.sealed, DrainedTerm: r.drained, Renewal: r.renewal, ValidUntil: time.Unix(0, int64(r.validUntil)), LeaseValid: db.writer && db.valid(r),
-		}
-		return true
-	}, func(ok bool) {
-		if !ok {
-			view = failover.DatabaseView{Err: "time-out"}
-		}
-		d.database = view
-		fn()
-	})
-}
-
-func (d *warden) sampleCluster(fn func()) {
-	view := failover.ClusterView{}
-	d.call(d.reachesControl(), 2*time.Second, func() bool {
-		view = failover.ClusterView{Known: true, Writer: d.w.control.writer.name, Moving: d.w.control.moving, Member: true}
-		return true
-	}, func(ok bool) {
-		if !ok {
-			view = failover.ClusterView{Err: "time-out"}
-		}
-		d.cluster = view
-		fn()
-	})
-}
-
-func (d *warden) reachesControl() func() bool {
-	return func() bool { return d.site.up && d.site.controlReach }
-}
-
-// held returns for how long a condition has held on the warden's own clock.
-func (d *warden) heldFor(name string, holds bool) time.Duration {
-	if !holds {
-		delete(d.since, name)
-		return 0
-	}
-	if _, ok := d.since[name]; !ok {
-		d.since[name] = d.now()
-	}
-	return d.now().Sub(d.since[name])
-}
-
-func (d *warden) observation() failover.Observation {
-	r := d.store.Record
-	healthy := 0
-	if d.site.app.healthy {
-		healthy = 2
-	}
-	o := failover.Observation{
-		Now: d.now(), WallClock: time.Unix(0, 0).Add(d.w.now), Site: d.site.name, Peer: d.site.peer.name, Warden: d.name,
-		Settings: d.w.settings(), Store: d.store, Trust: d.trust, Watch: d.watch, Database: d.database, Cluster: d.cluster,
-		App:        failover.AppView{Known: true, HealthyTargets: healthy, RunningTasks: healthy},
-		PeerBeacon: d.peerBeacon, PeerBeaconSeen: d.peerSeen, PeerBeaconAge: d.now().Sub(d.peerMovedAt),
-		OwnBeacon: *d.w.beacon(d.site), TailExported: d.tailExported,
-	}
-	holding := r.Holder == d.site.name
-	o.For = failover.Durations{
-		WriterMoved:  d.heldFor("moved", failover.MovedAway(o)),
-		DatabaseDown: d.heldFor("database", !d.database.Reachable),
-		AppDown:      d.heldFor("app", healthy == 0),
-		Wanted:       d.heldFor("wanted", r.Wanted != nil),
-		Handoff:      d.heldFor("handoff", holding && (r.State == term.Granted || d.database.SealedTerm >= r.Term)),
-		Unserved:     d.heldFor("unserved", holding && r.ServedTerm < r.Term),
-	}
-	return o
-}
-
-func (d *warden) publish() {
-	ready, because := failover.Readiness(d.observation())
-	d.sequence++
-	approval := d.w.beacon(d.site).Approval
-	b := term.Beacon{
-		Site: d.site.name, Sequence: d.sequence<<8 | int64(d.life&0xff), Ready: ready, NotReadyBecause: because,
-		DrainedTerm: d.database.DrainedTerm, LineageTerm: d.database.HighestTerm(), Approval: approval,
-	}
-	d.call(d.site.reachesStore(), d.w.attemptTimeout(), func() bool { *d.w.beacon(d.site) = b; return true }, func(bool) {})
-}
-
-// staleWriter: an operator promoted a copy that lacks the term served last; only an operator can mend that (P16).
-func (d *warden) staleWriter() bool {
-	return d.database.Writer && d.cluster.Writer == d.site.name && !d.database.HasTerm(d.store.Record.ServedTerm)
-}
-
-func (d *warden) execute(decision failover.Decision, then func()) {
-	db, r := d.site.db, d.store.Record
-	inDatabase := func(fn func()) {
-		d.call(db.reach(), 5*time.Second, func() bool { d.w.replicate(); fn(); return true }, func(bool) { then() })
-	}
-	switch decision.Step {
-	case failover.Acquire:
-		granted := r.State == term.Granted
-		before := d.now()
-		d.write(*decision.Record, func(mine bool) {
-			if mine {
-				d.trust = d.trusted(d.store.Record, before)
-				if granted {
-					d.w.checkGranted(d.site)
-				}
-			}
-			then()
-		})
-	case failover.Serve, failover.Grant, failover.TakeBack, failover.Release, failover.Want, failover.ClearWanted:
-		d.write(*decision.Record, func(bool) { then() })
-	case failover.RecordTerm:
-		inDatabase(func() {
-			if db.writer && !slices.Contains(db.volume.terms, r.Term) {
-				db.commit(change{row: db.volume.row, term: r.Term})
-			}
-		})
-	case failover.Seal:
-		inDatabase(func() { db.seal(r.Term) })
-	case failover.Drain:
-		inDatabase(func() { db.drain(r.Term) })
-	case failover.Promote:
-		d.promote(decision.Lossy, then)
-	case failover.MoveWriter:
-		d.call(d.reachesControl(), 5*time.Second, func() bool { d.w.control.switchover(d.site.peer); return true }, func(bool) { then() })
-	case failover.ExportTail:
-		d.tailExported = true
-		then()
-	default:
-		then()
-	}
-}
-
-// promote re-reads the record right before the call (P12).
-func (d *warden) promote(lossy bool, then func()) {
-	t := d.trust.Term
-	d.read(func(ok bool) {
-		r := d.store.Record
-		if !d.w.is(PromoteWithoutTerm) && (!ok || r.Holder != d.site.name || r.Term != t || r.State != term.Held || !d.trust.Holds(t, d.now())) {
-			then()
+	limit := min(d.callLimit(), trust.Left(d.now()))
+	began := d.now()
+	var s sample
+	d.ask(limit, d.database(), func() { s = db.sample() }, func(answered bool) {
+		after := d.now()
+		sealed := s.view.SealedTerm >= t && d.w.mutation != ShortenInsteadOfSeal
+		if !answered || !s.view.Writer || sealed || !s.view.HasTerm(t) || !trust.Holds(t, after) {
+			done()
 			return
 		}
-		d.call(d.reachesControl(), 5*time.Second, func() bool {
-			if lossy {
-				d.w.control.failover(d.site)
-			} else {
-				d.w.control.switchover(d.site)
+		until := s.at + trust.Until.Sub(after)
+		d.effect(limit-after.Sub(began), d.database(), func() {
+			if d.w.mutation == IntervalInSQL {
+				until = db.now() + trust.Until.Sub(after)
 			}
-			return true
-		}, func(bool) { then() })
+			db.extend(t, until, renewal, s.server)
+		}, func(bool) { done() })
+	})
+}
+
+// publishSoon lets the publisher write the site's beacon.
+func (d *warden) publishSoon() {
+	if d.publishing {
+		d.publishAgain = true
+		return
+	}
+	d.publishing = true
+	began := d.now()
+	b := d.beacon()
+	d.putBeacon(0, b, func() {
+		d.after(d.renewEvery()-d.now().Sub(began), func() {
+			d.publishing = false
+			if d.publishAgain {
+				d.publishAgain = false
+				d.publishSoon()
+			}
+		})
+	})
+}
+
+func (d *warden) beacon() *term.Beacon {
+	o := d.observation()
+	d.sequence = max(d.sequence, o.OwnBeacon.Sequence) + 1
+	ready, because := failover.Readiness(o)
+	if ready {
+		because = ""
+	}
+	b := &term.Beacon{
+		Deployment: "simulated", Site: d.site.name, Sequence: d.sequence, Warden: d.name, Ready: ready, NotReadyBecause: because,
+		LineageTerm: o.Database.HighestTerm(), DrainedTerm: o.Database.DrainedTerm, CoveredUntil: o.Database.ValidUntil,
+		ObservedWriter: o.Cluster.Writer, RunningTasks: o.App.RunningTasks, HealthyTargets: o.App.HealthyTargets,
+		Approval: o.OwnBeacon.Approval, At: o.WallClock,
+	}
+	if a := b.Approval; a != nil && (a.Term < o.Store.Record.Term || !o.WallClock.Before(a.Expires)) {
+		b.Approval = nil
+	}
+	return b
+}
+
+func (d *warden) putBeacon(replica int, b *term.Beacon, done func()) {
+	store := &d.w.store
+	d.effect(d.attemptLimit(), d.site.replicas()[replica], func() {
+		if store.readOnly[d.site.index] == 0 {
+			store.beacons[d.site.index] = b
+		}
+	}, func(answered bool) {
+		if !answered && replica == 0 {
+			d.putBeacon(1, b, done)
+			return
+		}
+		done()
 	})
 }

@@ -9,259 +9,368 @@ import (
 	"holdfast/internal/term"
 )
 
-// Options say what to simulate.
+// Options say what to simulate. The zero value is the deployment's defaults.
 type Options struct {
-	// Lease and Margin are the deployment's own; zero means 20 s and 2.5 s.
+	// Lease and Margin are the record's; zero means 20 s and 2.5 s.
 	Lease, Margin time.Duration
-	// Faults bounds how many faults a run injects; zero means up to 6.
-	Faults int
-	// Mutation switches a rule off; empty means the protocol as it is.
+	// Settings are the wardens'; zero values mean their defaults. About half of the runs shorten them, because patience
+	// leaves faults less time to matter. Mode is ignored: runs take turns.
+	Settings failover.Settings
+	// CheckEvery and CheckThreshold are the DNS health check's; zero means 10 s and 3.
+	CheckEvery     time.Duration
+	CheckThreshold int
+	// Mutation switches a rule off.
 	Mutation Mutation
+	// Trace receives a line for everything worth telling, if it is not nil.
+	Trace func(line string)
+}
+
+// Defaults are the wardens' own defaults.
+func Defaults() Options {
+	return Options{
+		Lease: 20 * time.Second, Margin: 2500 * time.Millisecond, CheckEvery: 10 * time.Second, CheckThreshold: 3,
+		Settings: failover.Settings{
+			MaxLag: 5 * time.Minute, DatabaseThreshold: time.Minute, AppThreshold: time.Minute, BalancerThreshold: time.Minute,
+			HandoffTimeout: 5 * time.Minute, BeaconMaxAge: 30 * time.Second, CoolDown: 10 * time.Minute,
+		},
+	}
+}
+
+func (o Options) withDefaults() Options {
+	d := Defaults()
+	if o.Lease == 0 {
+		o.Lease, o.Margin = d.Lease, d.Margin
+	}
+	if o.CheckEvery == 0 {
+		o.CheckEvery, o.CheckThreshold = d.CheckEvery, d.CheckThreshold
+	}
+	s := &o.Settings
+	s.PilotTasks, s.CapacityFor, s.ForwardFor = 0, 0, 0 // no safety rests on them
+	for _, pair := range [][2]*time.Duration{
+		{&s.MaxLag, &d.Settings.MaxLag},
+		{&s.DatabaseThreshold, &d.Settings.DatabaseThreshold},
+		{&s.AppThreshold, &d.Settings.AppThreshold},
+		{&s.BalancerThreshold, &d.Settings.BalancerThreshold},
+		{&s.HandoffTimeout, &d.Settings.HandoffTimeout},
+		{&s.BeaconMaxAge, &d.Settings.BeaconMaxAge},
+		{&s.CoolDown, &d.Settings.CoolDown},
+	} {
+		if *pair[0] == 0 {
+			*pair[0] = *pair[1]
+		}
+	}
+	return o
 }
 
 // Result is what one run showed.
 type Result struct {
-	Seed uint64
+	Seed    uint64
+	Profile Profile
 	// Violation is empty, or names the invariant and what broke it.
 	Violation string
-	// Terms counts the terms that passed a commit check, Acknowledged the payments acknowledged, Lost those of them that
-	// only an old volume has.
-	Terms, Acknowledged, Lost int
-	// RTO is the longest time without an acknowledged payment after a region was lost; RPO the largest age, at the loss,
-	// of a payment that did not survive. Both are zero if no region was lost.
-	RTO, RPO time.Duration
-	// Waiting is what the wardens wait for if nobody serves at the end.
+	// Terms counts the terms that took a commit, Acknowledged the payments acknowledged, Lost those of them that a later
+	// term began without, Steps the events.
+	Terms, Acknowledged, Lost, Steps int
+	// OwnSettings: the wardens had the settings of the options, not shorter ones.
+	OwnSettings bool
+	// Outage is the longest time without an acknowledged payment, while faults went on.
+	Outage time.Duration
+	// RegionLost: nothing happened but the loss of the active region, under the deployment's own settings. SiteRTO is
+	// then the time to the first payment acknowledged at the other site, ClientRTO to the first by a client that
+	// follows DNS, whose resolver's answer is up to a time to live old, and RPO the age of the oldest lost payment.
+	RegionLost              bool
+	SiteRTO, ClientRTO, RPO time.Duration
+	// Waiting is what the system waits for a person to decide, if nobody serves at the end.
 	Waiting string
 }
 
-// phases of a run: faults are injected in the first, healed at its end, and the second must end with a serving site.
-const (
-	faultPhase = 8 * time.Minute
-	quietPhase = 12 * time.Minute
-)
-
+// world is one run.
 type world struct {
 	now       instant
 	events    queue
-	scheduled int
+	slots     []slot
+	free      []int32 // slots
+	scheduled uint32
+	steps     int
 	rng       *rand.Rand
 	mutation  Mutation
+	options   Options
+	profile   Profile
 	violation string
-
-	store   store
-	control control
-	sites   [2]*site
-	// linkUp is the replication link between the sites.
-	linkUp bool
+	tracing   bool
 
 	lease, margin time.Duration
-	// passed[t] is the site where term t passed its first commit check; latest is the highest such term.
-	passed       map[term.Number]*site
-	latest       term.Number
-	nextPayment  int
-	acknowledged map[int]instant
-	// tails are the volumes that a rejoin has set aside.
-	tails   []*volume
-	nonces  int
-	lostAt  []instant
-	lastAck instant
-	rto     time.Duration
-	slow    float64
+	settings      failover.Settings
+	ownSettings   bool
+	drift         int64
+	// network is the longest usual latency, slow how often one is worse, lossy how often a message is lost.
+	network     time.Duration
+	slow, lossy float64
+	// gap bounds the time from a commit's check to its flush: the assumption is that it is below the margin.
+	gap            time.Duration
+	replicationLag time.Duration
+
+	store              store
+	control            control
+	sites              [2]*site
+	cut                [links]int
+	replicationStalled int
+	servers            uint32
+	nonces             int
+
+	purchases []purchase
+	payments  []int32 // the purchase of each payment
+	acquirer  acquirer
+	dns       dns
+
+	// latest is the highest term that passed a commit check, reigns are all of them in the order of their first.
+	latest term.Number
+	reigns []reign
+	// grantedTerm was acquired by a grant. byHand counts what operators did that may lose payments.
+	grantedTerm term.Number
+	byHand      int
+	kept        map[int32]bool
+
+	healedAt, lastAck, outage instant
+	lostAt                    instant
+	lostSite                  *site
+	siteRTO, clientRTO, rpo   time.Duration
+	terms, acknowledged, lost int
+	waiting                   string
 }
 
 // site is one region: its database, its wardens, its application.
 type site struct {
-	w            *world
-	name         string
-	peer         *site
-	up           bool
-	storeReach   bool
-	controlReach bool
-	db           *database
-	wardens      []*warden
-	app          *application
+	w     *world
+	name  string
+	index int
+	peer  *site
+	up    bool
+	// Each counts faults that are on.
+	stopped, storeCut, storeSlow, controlDown, clientsCut, lost int
+
+	db      *database
+	wardens [2]*warden
+	app     *application
+	// exported is the newest term of the volume whose tail has been exported.
+	exported term.Number
+	// wallStep is by how much the machines' wall clocks have been stepped.
+	wallStep time.Duration
+	// reserved is a payment that waits to be finished in the last moment of a lease.
+	reserved int32
 }
+
+// Phases of a run.
+const (
+	quietBefore = 6 * time.Second
+	faultPhase  = 75 * time.Second
+	longPhase   = 6 * time.Minute
+	endEvery    = 5 * time.Second
+	// namedFor is how long a warden must have named a decision before the run believes that it waits for a person.
+	namedFor = 90 * time.Second
+)
 
 // Run simulates one seed.
 func Run(seed uint64, opt Options) Result {
-	w := newWorld(seed, opt)
-	w.scheduleFaults(opt.Faults)
-	w.runUntil(faultPhase)
+	w := newWorld(seed, opt.withDefaults())
+	w.trace("profile %s, lease %v, margin %v, settings %+v", w.profile, w.lease, w.margin, w.settings)
+	end := w.scheduleFaults()
+	w.runUntil(end)
 	w.heal()
-	w.runUntil(faultPhase + quietPhase)
-	w.checkEnd()
+	w.settle()
+	if w.violation == "" {
+		w.checkKept()
+	}
 	return w.result(seed)
+}
+
+func (w *world) runUntil(end instant) {
+	for w.step(end) {
+	}
+	if w.violation == "" {
+		w.now = max(w.now, end)
+	}
+}
+
+// settle waits until a site serves, or the system says what it waits for, and no longer than all of its patience.
+func (w *world) settle() {
+	limit := w.now + 3*w.settings.HandoffTimeout + 6*(w.lease+w.margin) + 2*max(w.settings.DatabaseThreshold, w.settings.AppThreshold, w.settings.BalancerThreshold) + 2*time.Minute
+	var namedSince instant
+	named := ""
+	for w.now < limit && w.violation == "" {
+		w.runUntil(w.now + endEvery)
+		if w.serving() {
+			return
+		}
+		if n := w.decisionAwaited(); n == "" || named == "" {
+			named, namedSince = n, w.now
+		} else if w.now-namedSince >= namedFor {
+			break
+		}
+	}
+	if w.violation == "" {
+		w.checkServing()
+	}
 }
 
 func newWorld(seed uint64, opt Options) *world {
 	w := &world{
-		rng: rand.New(rand.NewPCG(seed, 0x486f6c6466617374)), mutation: opt.Mutation, linkUp: true,
-		lease: opt.Lease, margin: opt.Margin, passed: map[term.Number]*site{}, acknowledged: map[int]instant{},
+		rng: rand.New(rand.NewPCG(seed, 0x486f6c6466617374)), mutation: opt.Mutation, options: opt, tracing: opt.Trace != nil,
+		lease: opt.Lease, margin: opt.Margin, settings: opt.Settings, kept: map[int32]bool{},
+		acquirer: acquirer{charged: map[int32]bool{}}, servers: 2,
+		purchases: make([]purchase, 0, 256), payments: make([]int32, 0, 256), events: make(queue, 0, 128), slots: make([]slot, 0, 128),
 	}
-	if w.lease == 0 {
-		w.lease, w.margin = 20*time.Second, 2500*time.Millisecond
+	w.buy() // number 0 means none
+	w.draw()
+	if w.mutation == NoMargin {
+		w.margin = time.Millisecond
 	}
-	// Some runs have a slow network, most do not.
-	w.slow = 0.002
-	if w.chance(0.3) {
-		w.slow = 0.03
-	}
-	first := &volume{}
 	for i, name := range []string{"primary", "dr"} {
-		s := &site{w: w, name: name, up: true, storeReach: true, controlReach: true}
-		s.db = &database{w: w, site: s, volume: first.fork(), clock: w.newClock(), server: w.rng.Uint64()}
-		w.sites[i] = s
+		w.sites[i] = &site{w: w, name: name, index: i, up: true}
 	}
 	w.sites[0].peer, w.sites[1].peer = w.sites[1], w.sites[0]
-	w.sites[0].db.writer = true
-	w.control = control{w: w, writer: w.sites[0]}
-	w.store = newStore(w)
-	for _, s := range w.sites {
-		s.app = newApplication(s)
-		for i := range 2 {
-			s.wardens = append(s.wardens, newWarden(s, fmt.Sprintf("%s/%d", s.name, i+1)))
+	for i, s := range w.sites {
+		s.db = &database{
+			process: process{w: w, site: s, name: s.name + "/database"}, volume: &volume{log: make([]change, 0, 512)}, server: uint32(i + 1),
+			instances: [2]clock{w.newClock(), w.newClock()},
+		}
+		s.db.clock = s.db.instances[0]
+		s.app = &application{process: process{w: w, site: s, name: s.name + "/app", clock: w.newClock()}}
+		s.app.after(w.between(0, recoverEvery), s.app.recover)
+		for n := range s.wardens {
+			s.wardens[n] = newWarden(s, n)
+			s.wardens[n].start()
 		}
 	}
+	w.sites[0].db.writer = true
+	w.control = control{w: w, writer: w.sites[0]}
+	w.store = store{exists: true, record: w.firstRecord()}
+	w.dns.start(w)
+	w.shop()
 	return w
 }
 
-func (w *world) newClock() clock {
-	return clock{rate: 0.995 + 0.01*w.rng.Float64(), offset: time.Duration(w.rng.Int64N(int64(time.Hour)))}
+func (w *world) firstRecord() term.Record {
+	return term.Record{
+		Deployment: "simulated", Version: 1, Term: 1, Holder: "primary", Nonce: "init", LeaseMS: w.lease.Milliseconds(),
+		MarginMS: w.margin.Milliseconds(), State: term.Held, TakeoverBudget: 3,
+	}
 }
 
-func (w *world) chance(p float64) bool { return w.rng.Float64() < p }
+// draw chooses the run's surroundings.
+func (w *world) draw() {
+	w.drift = driftPPM
+	w.gap = w.margin * 9 / 10
+	w.network = []time.Duration{2 * time.Millisecond, 10 * time.Millisecond, 70 * time.Millisecond}[w.rng.IntN(3)]
+	w.replicationLag = []time.Duration{5 * time.Millisecond, 100 * time.Millisecond, 2 * time.Second}[w.rng.IntN(3)]
+	if w.chance(0.5) {
+		w.lossy = 0.003
+	}
+	if w.chance(0.25) {
+		w.slow = 0.03
+	}
+	w.profile = w.drawProfile()
+	w.ownSettings = w.profile == RegionLoss || w.chance(0.5)
+	w.settings.Mode = failover.Automatic
+	if w.profile == RegionLoss {
+		w.slow = 0
+		return
+	}
+	if !w.ownSettings {
+		s := &w.settings
+		s.MaxLag = w.lease + w.lease/4
+		s.DatabaseThreshold, s.AppThreshold, s.BalancerThreshold = s.DatabaseThreshold/6, s.AppThreshold/6, s.BalancerThreshold/6
+		s.HandoffTimeout, s.BeaconMaxAge, s.CoolDown = s.HandoffTimeout/15, s.BeaconMaxAge/3, s.CoolDown/60
+	}
+	switch w.rng.IntN(12) {
+	case 0:
+		w.settings.Mode = failover.Approval
+	case 1:
+		w.settings.Mode = failover.Manual
+	}
+}
+
+// newClock is within the assumption about drift, in half of all cases at its limit.
+func (w *world) newClock() clock {
+	c := clock{offset: w.between(time.Hour, time.Hour+2*time.Second)}
+	switch w.rng.IntN(4) {
+	case 0:
+		c.ppm = w.drift
+	case 1:
+		c.ppm = -w.drift
+	default:
+		c.ppm = w.rng.Int64N(2*w.drift+1) - w.drift
+	}
+	return c
+}
+
+// wallClock is what o.WallClock shows: for people, approvals and cool-downs.
+func (w *world) wallClock() time.Time { return time.Unix(1_700_000_000, 0).Add(w.now) }
+
+func (w *world) chance(p float64) bool { return p > 0 && w.rng.Float64() < p }
 
 func (w *world) between(low, high time.Duration) time.Duration {
+	if high <= low {
+		return low
+	}
 	return low + time.Duration(w.rng.Int64N(int64(high-low)+1))
 }
 
-// latency is one way of a request: milliseconds, now and then longer than a whole lease.
-func (w *world) latency() time.Duration {
-	if w.chance(w.slow) {
-		return w.between(0, 2*w.lease)
-	}
-	return w.between(time.Millisecond, 80*time.Millisecond)
-}
-
-func (w *world) fail(format string, args ...any) {
-	if w.violation == "" {
-		w.violation = fmt.Sprintf("at %v: ", w.now) + fmt.Sprintf(format, args...)
+func (w *world) trace(format string, args ...any) {
+	if w.tracing {
+		w.options.Trace(fmt.Sprintf("%12.6f  ", w.now.Seconds()) + fmt.Sprintf(format, args...))
 	}
 }
 
-func (w *world) is(m Mutation) bool { return w.mutation == m }
-
-// checkPassed is called at every commit check that passes (I1).
-func (w *world) checkPassed(s *site, t term.Number) {
-	if first, ok := w.passed[t]; ok && first != s {
-		w.fail("I1: term %d passed a commit check at %s and at %s", t, first.name, s.name)
-	}
-	if t < w.latest {
-		w.fail("I1: a commit check passed at %s under term %d after term %d had begun", s.name, t, w.latest)
-	}
-	w.passed[t] = s
-	w.latest = max(w.latest, t)
-}
-
-// acknowledge is called when the application answers its client (I1, I2).
-func (w *world) acknowledge(s *site, payment int, t term.Number) {
-	if t < w.latest {
-		w.fail("I1: payment %d was acknowledged at %s under term %d after term %d had begun", payment, s.name, t, w.latest)
-	}
-	w.acknowledged[payment] = w.now
-	for _, lost := range w.lostAt {
-		if w.lastAck < lost {
-			w.rto = max(w.rto, w.now-lost)
-		}
-	}
-	w.lastAck = w.now
-}
-
-// checkGranted is called when a site takes a granted term: whatever was acknowledged must be on its volume (I2).
-func (w *world) checkGranted(target *site) {
-	for payment := range w.acknowledged {
-		if !target.db.volume.has(payment) && !w.onTail(payment) {
-			w.fail("I2: the granted hand-over to %s lost payment %d", target.name, payment)
-		}
-	}
-}
-
-func (w *world) onTail(payment int) bool {
-	for _, v := range w.tails {
-		if v.has(payment) {
-			return true
-		}
-	}
-	return false
-}
-
-// checkEnd runs when faults have been healed for a long time (I2, I5).
-func (w *world) checkEnd() {
-	if w.violation != "" {
+// restart begins a new life of one of the site's processes.
+func (s *site) restart(p *process) {
+	p.end()
+	if !s.up {
 		return
 	}
-	for payment := range w.acknowledged {
-		if !w.control.writer.db.volume.has(payment) && !w.onTail(payment) && !w.control.writer.peer.db.volume.has(payment) {
-			w.fail("I2: acknowledged payment %d is on no volume", payment)
-		}
+	if p == &s.app.process {
+		s.app.after(s.w.between(0, recoverEvery), s.app.recover)
+		return
 	}
-	if w.now-w.lastAck > time.Minute && w.waiting() == "" {
-		w.fail("I5: nobody has acknowledged a payment for %v and no warden names a decision it waits for: %s", w.now-w.lastAck, w.describe())
+	for _, d := range s.wardens {
+		if p == &d.process {
+			d.start()
+		}
 	}
 }
 
-// waiting returns a gate that only an operator opens, if a warden stands before one.
-func (w *world) waiting() string {
-	if !w.store.exists {
-		return "the term record is gone: only an operator may create one (P1)"
+// acquired is called when a warden's write of a new term is confirmed.
+func (w *world) acquired(o *failover.Observation, next *term.Record) {
+	if o.Store.Record.State == term.Granted && o.Store.Record.GrantedTo == next.Holder {
+		w.grantedTerm = next.Term
 	}
-	for _, s := range w.sites {
-		for _, d := range s.wardens {
-			for _, r := range d.decision.Refusals {
-				return s.name + ": " + r.Gate + ": " + r.Current + ", want " + r.Wanted
-			}
-			if d.staleWriter() {
-				return s.name + ": a stale copy was promoted by hand"
-			}
-		}
+	if a := o.OwnBeacon.Approval; a != nil && a.AllowDataLoss && a.Term == o.Store.Record.Term && w.mutation != IgnoreLineage {
+		w.byHand++
 	}
-	return ""
 }
 
-func (w *world) describe() string {
-	text := fmt.Sprintf("record %+v, writer %s", w.store.record, w.control.writer.name)
-	for _, s := range w.sites {
-		text += fmt.Sprintf("; %s: database writer %v, terms %v, row %+v", s.name, s.db.writer, s.db.terms(), s.db.volume.row)
-		for _, d := range s.wardens {
-			text += fmt.Sprintf("; %s: %s (%s)", d.name, d.decision.Step, d.decision.Reason)
-		}
+// measure takes an acknowledgement into account.
+func (w *world) measure(s *site, customer bool) {
+	if w.lastAck > 0 && w.healedAt == 0 {
+		w.outage = max(w.outage, w.now-w.lastAck)
 	}
-	return text
+	w.lastAck = w.now
+	if w.lostSite == nil || s == w.lostSite {
+		return
+	}
+	if w.siteRTO == 0 {
+		w.siteRTO = w.now - w.lostAt
+	}
+	if customer && w.clientRTO == 0 {
+		w.clientRTO = w.now - w.lostAt
+	}
 }
 
 func (w *world) result(seed uint64) Result {
-	r := Result{Seed: seed, Violation: w.violation, Terms: len(w.passed), Acknowledged: len(w.acknowledged), RTO: w.rto}
-	survivor := w.control.writer.db.volume
-	for payment, at := range w.acknowledged {
-		if survivor.has(payment) {
-			continue
-		}
-		r.Lost++
-		for _, lost := range w.lostAt {
-			if at < lost {
-				r.RPO = max(r.RPO, lost-at)
-			}
-		}
+	r := Result{
+		Seed: seed, Profile: w.profile, Violation: w.violation, Terms: w.terms, Acknowledged: w.acknowledged, Lost: w.lost, Steps: w.steps,
+		OwnSettings: w.ownSettings, Outage: w.outage, SiteRTO: w.siteRTO, ClientRTO: w.clientRTO, RPO: w.rpo, Waiting: w.waiting,
 	}
-	if w.now-w.lastAck > time.Minute {
-		r.Waiting = w.waiting()
-	}
+	r.RegionLost = w.profile == RegionLoss && w.clientRTO > 0 && w.violation == ""
 	return r
-}
-
-func (w *world) settings() failover.Settings {
-	return failover.Settings{
-		Mode: failover.Automatic, MaxLag: 5 * time.Minute, DatabaseThreshold: time.Minute,
-		AppThreshold: time.Minute, HandoffTimeout: 2 * time.Minute, BeaconMaxAge: 30 * time.Second,
-	}
 }

@@ -1,0 +1,156 @@
+package simulation
+
+import "time"
+
+// place is where a request goes.
+type place struct {
+	kind placeKind
+	site *site // of a database, a control plane, or the site in whose region a replica stands
+}
+
+type placeKind uint8
+
+const (
+	toStore placeKind = iota
+	toDatabase
+	toControl
+)
+
+// reaches reports whether a request from a site arrives at a place now.
+func (w *world) reaches(from *site, to place) bool {
+	if !from.up || to.site != from && w.cut[linkSites] > 0 {
+		return false
+	}
+	switch to.kind {
+	case toStore:
+		return from.storeCut == 0 && w.store.serves(w, to.site)
+	case toControl:
+		return to.site.up && to.site.controlDown == 0
+	default:
+		return to.site.up && to.site.db.down == 0
+	}
+}
+
+// call is one request of a process. It arrives once or never, possibly long after the caller has given up, and the
+// caller is told once: by an answer, or by its own time-out.
+type call struct {
+	from        *process
+	life        uint32
+	to          place
+	limit       time.Duration
+	there, back time.Duration
+	deadline    instant
+	serve       func()
+	done        func(answered bool)
+	// timed: the time-out is on its way; over: the caller has been told.
+	timed, over bool
+}
+
+// The stations of a call, each an action.
+type (
+	departure call
+	arrival   call
+	answer    call
+	timeout   call
+)
+
+// ask sends a request that changes nothing.
+func (p *process) ask(limit time.Duration, to place, serve func(), done func(answered bool)) {
+	p.newCall(limit, to, serve, done).depart()
+}
+
+// effect sends a request that changes something, which is where traps lie.
+func (p *process) effect(limit time.Duration, to place, serve func(), done func(answered bool)) {
+	c := p.newCall(limit, to, serve, done)
+	switch kind := p.sprung(); kind {
+	case crashBefore:
+		p.w.trace("%s crashes before an effect", p.name)
+		p.site.restart(p)
+	case crashAfter:
+		c.depart()
+		p.w.trace("%s crashes after an effect", p.name)
+		p.site.restart(p)
+	case freezeBefore:
+		p.w.trace("%s freezes before an effect, for %v", p.name, p.trap.sleep)
+		p.sleepFor(p.trap.sleep)
+		p.w.schedule(0, p, (*departure)(c)) // when it thaws
+	case freezeAfter:
+		c.depart()
+		p.w.trace("%s freezes after an effect, for %v", p.name, p.trap.sleep)
+		p.sleepFor(p.trap.sleep)
+	default:
+		c.depart()
+	}
+}
+
+func (p *process) newCall(limit time.Duration, to place, serve func(), done func(bool)) *call {
+	w := p.w
+	c := &call{
+		from: p, life: p.life, to: to, limit: limit, there: w.latency(), back: w.latency(),
+		deadline: w.now + p.clock.real(limit), serve: serve, done: done,
+	}
+	if to.kind == toStore && p.site.storeSlow > 0 {
+		c.there += w.between(0, w.lease/6)
+		c.back += w.between(0, w.lease/6)
+	}
+	return c
+}
+
+func (c *departure) run() { (*call)(c).depart() }
+
+func (c *call) depart() {
+	w := c.from.w
+	if !w.reaches(c.from.site, c.to) || w.chance(w.lossy) {
+		c.expire()
+		return
+	}
+	if c.there+c.back >= c.deadline-w.now {
+		c.expire()
+	}
+	w.schedule(c.there, nil, (*arrival)(c))
+}
+
+func (c *arrival) run() {
+	w := c.from.w
+	if !w.reaches(c.from.site, c.to) {
+		(*call)(c).expire()
+		return
+	}
+	if c.to.kind == toDatabase && c.to.site.db.frozen() || c.to.site.stopped > 0 {
+		// It waits in the server's socket until the server goes on.
+		(*call)(c).expire()
+		w.schedule(0, &c.to.site.db.process, (*arrival)(c))
+		return
+	}
+	c.serve()
+	if c.over || w.chance(w.lossy) || !w.reaches(c.from.site, c.to) {
+		(*call)(c).expire() // done, but nobody hears of it
+		return
+	}
+	if c.from.life == c.life {
+		w.schedule(c.back, c.from, (*answer)(c))
+	}
+}
+
+// expire lets the caller's time-out come.
+func (c *call) expire() {
+	if c.timed || c.from.life != c.life {
+		return
+	}
+	c.timed = true
+	c.from.w.schedule(c.deadline-c.from.w.now, c.from, (*timeout)(c))
+}
+
+func (c *answer) run() {
+	if !c.over {
+		c.over = true
+		c.done(true)
+	}
+}
+
+func (c *timeout) run() {
+	if !c.over {
+		c.over = true
+		c.done(false)
+	}
+}

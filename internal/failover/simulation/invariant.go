@@ -1,0 +1,217 @@
+package simulation
+
+import (
+	"fmt"
+	"time"
+
+	"holdfast/internal/term"
+)
+
+// fail records the first violation; the run ends with it.
+func (w *world) fail(format string, args ...any) {
+	if w.violation == "" {
+		w.violation = fmt.Sprintf("at %v: ", w.now) + fmt.Sprintf(format, args...)
+		w.trace("VIOLATION %s", w.violation)
+	}
+}
+
+// reign is one server's time under one term, from its first commit check on.
+type reign struct {
+	term   term.Number
+	site   *site
+	server uint32
+}
+
+// checkPassed is called at every commit check that passes (I1).
+//
+// One order is left open: when a holder takes its term back as the next one (P2), an old snapshot may still pass under
+// the former term, on the same server. It is the same ledger, and only its own site's.
+func (w *world) checkPassed(tx *transaction) {
+	now := reign{tx.term, tx.app.site, tx.db.server}
+	known := false
+	for _, r := range w.reigns {
+		switch {
+		case r == now:
+			known = true
+		case r.term == now.term && r.site != now.site:
+			w.fail("I1: term %d passed a commit check at %s and at %s", now.term, r.site.name, now.site.name)
+		case r.term > now.term && (r.site != now.site || r.server != now.server):
+			w.fail("I1: a commit check passed at %s under term %d after term %d had begun at %s", now.site.name, now.term, r.term, r.site.name)
+		}
+	}
+	if known || w.violation != "" {
+		return
+	}
+	w.reigns = append(w.reigns, now)
+	if now.term > w.latest {
+		w.trace("first commit under term %d at %s", now.term, now.site.name)
+		w.begun(now.site, now.term)
+		w.latest = now.term
+		w.terms++
+	}
+}
+
+// superseded reports whether a later term than t has begun anywhere else.
+func (w *world) superseded(s *site, t term.Number) bool {
+	for _, r := range w.reigns {
+		if r.term > t && (r.site != s || r.server != s.db.server) {
+			return true
+		}
+	}
+	return false
+}
+
+// begun counts what a term begins without (I2): a hand-over loses nothing, and a takeover no more than its gate allows.
+func (w *world) begun(s *site, t term.Number) {
+	var first, last instant
+	lost := 0
+	for i := range w.purchases {
+		p := &w.purchases[i]
+		if !p.acknowledged {
+			continue
+		}
+		last = max(last, p.at)
+		if p.lost || s.db.volume.status(p.payment) == approved {
+			continue
+		}
+		p.lost = true
+		if lost == 0 || p.at < first {
+			first = p.at
+		}
+		lost++
+	}
+	if lost == 0 {
+		return
+	}
+	w.trace("term %d begins without %d acknowledged payments, of the last %v", t, lost, last-first)
+	w.lost += lost
+	if w.lostSite != nil {
+		w.rpo = max(w.rpo, w.lostAt-first)
+	}
+	if w.grantedTerm == t && w.byHand == 0 {
+		w.fail("I2: term %d was handed over to %s and lost %d acknowledged payments", t, s.name, lost)
+	}
+	// The gate measures on other clocks, and in whole leases.
+	limit := w.settings.MaxLag + w.settings.MaxLag/25 + w.lease + time.Second
+	if w.byHand == 0 && last-first > limit {
+		w.fail("I2: the takeover of term %d by %s lost payments of the last %v, although max_lag is %v", t, s.name, last-first, w.settings.MaxLag)
+	}
+}
+
+// checkDurable is called when a transaction becomes durable: a drain promises that none of its term does any more.
+func (w *world) checkDurable(tx *transaction) {
+	if tx.db.volume.row.drained >= tx.term {
+		w.fail("I1: a transaction of term %d became durable at %s after the term's drain", tx.term, tx.app.site.name)
+	}
+}
+
+// acknowledge is called when the application answers its client.
+func (w *world) acknowledge(s *site, payment int32, t term.Number) {
+	p := w.purchaseOf(payment)
+	if w.superseded(s, t) {
+		w.fail("I1: payment %d was acknowledged at %s under term %d after term %d had begun", payment, s.name, t, w.latest)
+	}
+	if !p.acknowledged {
+		p.acknowledged, p.at = true, w.now
+		w.acknowledged++
+	}
+	w.measure(s, p.customer)
+}
+
+// charged is called when a charge reaches the acquirer (I3), who knows a reference again.
+func (w *world) charged(payment, reference int32) {
+	if w.acquirer.charged[reference] {
+		return
+	}
+	w.acquirer.charged[reference] = true
+	p := w.purchaseOf(payment)
+	if p.charges++; p.charges > 1 {
+		w.fail("I3: purchase of payment %d was charged %d times", payment, p.charges)
+	}
+}
+
+// declined is what a client does when told that nothing was charged: it buys again, with a new key.
+func (w *world) declined(payment int32) {
+	p := w.purchaseOf(payment)
+	if p.payment != payment {
+		return
+	}
+	p.payment = int32(len(w.payments))
+	w.payments = append(w.payments, w.payments[payment])
+	w.request(p.payment, 1)
+}
+
+// checkLedger is called after every commit (I4).
+func (w *world) checkLedger(d *database) {
+	for currency, sum := range d.volume.sums {
+		if sum != 0 {
+			w.fail("I4: the ledger of %s adds up to %d in currency %d", d.site.name, sum, currency)
+		}
+	}
+}
+
+// keep remembers what an old volume has: its snapshot stays.
+func (w *world) keep(v *volume) {
+	for payment, e := range v.payments {
+		if e.status == approved {
+			w.kept[int32(payment)] = true
+		}
+	}
+}
+
+// checkKept is called at the end (I2): whatever was acknowledged is in the surviving ledger, in an export, or on a volume.
+func (w *world) checkKept() {
+	for i := range w.purchases {
+		p := &w.purchases[i]
+		if !p.acknowledged || w.kept[p.payment] || w.sites[0].db.volume.status(p.payment) == approved ||
+			w.sites[1].db.volume.status(p.payment) == approved {
+			continue
+		}
+		w.fail("I2: payment %d was acknowledged at %v and is neither in a ledger nor in the lost tail's report", p.payment, p.at)
+		return
+	}
+}
+
+// checkServing is called when faults have been over for long (I5).
+func (w *world) checkServing() {
+	if w.serving() {
+		return
+	}
+	w.waiting = w.decisionAwaited()
+	if w.waiting == "" {
+		w.fail("I5: nobody serves %v after the last fault, and no warden names a decision that it waits for: %s", w.now-w.healedAt, w.describe())
+	}
+}
+
+// serving: a payment has been acknowledged lately, under the record's term, and nothing is on its way elsewhere.
+func (w *world) serving() bool {
+	r := &w.store.record
+	return w.store.exists && r.State == term.Held && r.ServedTerm == r.Term && r.Wanted == nil && w.latest == r.Term &&
+		w.lastAck > w.healedAt && w.now-w.lastAck < 3*time.Second && !w.control.moving && w.control.writer.name == r.Holder
+}
+
+// decisionAwaited returns what only a person can decide, if a warden names such a thing.
+func (w *world) decisionAwaited() string {
+	if !w.store.exists {
+		return "the term record is gone: only an operator may create one (P1)"
+	}
+	for _, s := range w.sites {
+		for _, d := range s.wardens {
+			for _, r := range d.decision.Refusals {
+				return s.name + ": " + r.Gate + ": " + r.Current + ", want " + r.Wanted
+			}
+		}
+	}
+	return ""
+}
+
+func (w *world) describe() string {
+	text := fmt.Sprintf("record %+v, writer %s", w.store.record, w.control.writer.name)
+	for _, s := range w.sites {
+		text += fmt.Sprintf("; %s: database writer %v, terms %v, row %+v", s.name, s.db.writer, s.db.volume.terms, s.db.volume.row)
+		for _, d := range s.wardens {
+			text += fmt.Sprintf("; %s: %s (%s)", d.name, d.decision.Step, d.decision.Reason)
+		}
+	}
+	return text
+}

@@ -1,0 +1,323 @@
+package simulation
+
+import (
+	"time"
+
+	"holdfast/internal/failover"
+	"holdfast/internal/term"
+)
+
+// afterEffect is package warden's pause between a step that took effect and the next observation.
+const afterEffect = 10 * time.Millisecond
+
+// observe asks everybody: first the database, then its control plane, then the record, and beside them the beacons and
+// the application, in the order that package warden explains.
+func (d *warden) observe() {
+	d.observing = true
+	began := d.now()
+	var database failover.DatabaseView
+	var cluster failover.ClusterView
+	var app failover.AppView
+	waiting := 3
+	join := func() {
+		if waiting--; waiting == 0 {
+			d.observed(began, database, cluster, app)
+		}
+	}
+	d.databaseView(func(v failover.DatabaseView) {
+		database = v
+		d.clusterView(func(v failover.ClusterView) {
+			cluster = v
+			read := func() { d.read(func(bool) { join() }) }
+			if database.Writer && cluster.Writer == d.site.peer.name {
+				d.sealedSince(&database, read)
+				return
+			}
+			read()
+		})
+	})
+	d.beacons(0, join)
+	d.appView(func(v failover.AppView) { app = v; join() })
+}
+
+func (d *warden) databaseView(done func(failover.DatabaseView)) {
+	var s sample
+	d.ask(d.callLimit(), d.database(), func() { s = d.site.db.sample() }, func(answered bool) {
+		if !answered {
+			done(failover.DatabaseView{Err: "no answer"})
+			return
+		}
+		done(s.view)
+	})
+}
+
+func (d *warden) sealedSince(before *failover.DatabaseView, done func()) {
+	d.databaseView(func(again failover.DatabaseView) {
+		if !again.Reachable {
+			*before = again
+		} else {
+			before.SealedTerm, before.DrainedTerm, before.LeaseValid = again.SealedTerm, again.DrainedTerm, again.LeaseValid
+		}
+		done()
+	})
+}
+
+func (d *warden) clusterView(done func(failover.ClusterView)) {
+	c := &d.w.control
+	var v failover.ClusterView
+	d.ask(d.callLimit(), place{toControl, d.site}, func() {
+		v = failover.ClusterView{Known: true, Writer: c.writer.name, Moving: c.moving, Member: true}
+	}, func(answered bool) {
+		if !answered {
+			v = failover.ClusterView{Err: "no answer"}
+		}
+		done(v)
+	})
+}
+
+// appView asks the balancer's control plane.
+func (d *warden) appView(done func(failover.AppView)) {
+	var v failover.AppView
+	d.ask(d.callLimit(), place{toControl, d.site}, func() {
+		v = failover.AppView{Known: true, HealthyTargets: 2, RunningTasks: 2}
+		if a := d.site.app; a.sick+a.gone > 0 || a.frozen() {
+			v.HealthyTargets = 0
+		}
+		if d.site.app.gone > 0 {
+			v.RunningTasks = 0
+		}
+	}, func(answered bool) {
+		if !answered {
+			v = failover.AppView{Err: "no answer"}
+		}
+		done(v)
+	})
+}
+
+func (d *warden) beacons(replica int, done func()) {
+	var own, peer *term.Beacon
+	d.ask(d.attemptLimit(), d.site.replicas()[replica], func() {
+		own, peer = d.w.store.beacons[d.site.index], d.w.store.beacons[d.site.peer.index]
+	}, func(answered bool) {
+		switch {
+		case answered:
+			d.memory.Beacons(own, peer, d.now())
+		case replica == 0:
+			d.beacons(1, done)
+			return
+		}
+		done()
+	})
+}
+
+// observed decides, and begins the step if none is under way.
+func (d *warden) observed(began term.Instant, database failover.DatabaseView, cluster failover.ClusterView, app failover.AppView) {
+	m := &d.memory
+	m.Database, m.Cluster, m.App = database, cluster, app
+	m.TailExported = d.site.exported == database.HighestTerm() && d.site.exported > 0
+	d.observedAt = d.now()
+	o := d.observation()
+	m.Observed(o)
+	o = d.observation()
+	d.publishSoon()
+	if !d.busy {
+		decision := d.mutate(o, failover.Decide(o))
+		if decision.Step != d.decision.Step || decision.Reason != d.decision.Reason {
+			d.w.trace("%s: %s: %s %v", d.name, decision.Step, decision.Reason, decision.Refusals)
+		}
+		d.decision = decision
+		if decision.Step != failover.Wait && d.mayFollow(decision.Step) {
+			d.busy, d.last, d.lastBegan = true, decision.Step, d.now()
+			d.execute(o, decision, d.finished)
+		}
+	}
+	d.observing = false
+	if d.effective {
+		d.pause(afterEffect)
+		return
+	}
+	d.pause(d.pace(&o) - d.now().Sub(began))
+}
+
+func (d *warden) mayFollow(step failover.Step) bool {
+	switch step {
+	case failover.Promote, failover.MoveWriter, failover.ExportTail:
+		return d.last != step || d.now().Sub(d.lastBegan) >= d.renewEvery()
+	}
+	return true
+}
+
+func (d *warden) pause(wait time.Duration) {
+	d.effective = false
+	d.round++
+	round := d.round
+	d.after(wait, func() {
+		if d.round == round && !d.observing {
+			d.observe()
+		}
+	})
+}
+
+// finished is called when a step has ended; one that took effect makes the next observation due soon.
+func (d *warden) finished(effective bool) {
+	d.busy = false
+	if !effective {
+		return
+	}
+	if d.observing {
+		d.effective = true
+		return
+	}
+	d.pause(afterEffect)
+}
+
+func (d *warden) pace(o *failover.Observation) time.Duration {
+	r := &o.Store.Record
+	if r.Version == 0 {
+		return time.Second
+	}
+	between := d.busy || r.State == term.Granted ||
+		r.Holder == o.Site && (r.ServedTerm < r.Term || r.Wanted != nil && r.Wanted.Site == o.Peer)
+	if between {
+		return r.RenewEvery() / 4
+	}
+	return r.RenewEvery()
+}
+
+// execute does one step, once.
+func (d *warden) execute(o failover.Observation, decision failover.Decision, done func(effective bool)) {
+	t, db := o.Store.Record.Term, d.site.db
+	if d.w.mutation == PromoteWithoutTerm && o.Store.Record.Holder != d.site.name && decision.Step != failover.Acquire {
+		d.promoteFirst(decision.Step, t+1, done)
+		return
+	}
+	inDatabase := func(limit time.Duration, do func()) {
+		d.effect(limit, d.database(), do, done)
+	}
+	if decision.Record != nil {
+		renews := decision.Step == failover.Acquire || decision.Step == failover.TakeBack
+		if decision.Step == failover.TakeBack && d.w.mutation == ClearInsteadOfTakeBack {
+			d.effect(d.callLimit(), d.database(), func() { db.unseal(t) }, func(bool) {})
+		}
+		d.writeStep(&o, *decision.Record, renews, done)
+		return
+	}
+	switch decision.Step {
+	case failover.Promote:
+		d.promote(t, decision.Lossy, done)
+	case failover.MoveWriter:
+		d.moveWriter(t, done)
+	case failover.RecordTerm:
+		d.recordTerm(t, done)
+	case failover.Seal:
+		inDatabase(d.callLimit(), func() { db.seal(t) })
+	case failover.Drain:
+		d.drain(t, done)
+	case failover.ExportTail:
+		d.exportTail(done)
+	default:
+		done(false)
+	}
+}
+
+func (d *warden) writeStep(o *failover.Observation, next term.Record, renews bool, done func(bool)) {
+	d.write(next, renews, func(outcome written) {
+		if outcome == confirmed && next.Term > o.Store.Record.Term {
+			d.w.acquired(o, &next)
+		}
+		done(outcome == confirmed)
+	})
+}
+
+// underTrust goes on only after a fresh strong read that shows the term held by the own site, within the trust (P12).
+func (d *warden) underTrust(t term.Number, refused func(bool), then func(left time.Duration)) {
+	d.read(func(ok bool) {
+		r := &d.memory.Store.Record
+		if !ok || r.Term != t || r.Holder != d.site.name || r.State != term.Held || !d.memory.Trust.Holds(t, d.now()) {
+			refused(false)
+			return
+		}
+		then(d.memory.Trust.Left(d.now()))
+	})
+}
+
+func (d *warden) promote(t term.Number, lossy bool, done func(bool)) {
+	d.underTrust(t, done, func(left time.Duration) {
+		c := &d.w.control
+		if !lossy {
+			d.effect(min(left, d.callLimit()), place{toControl, d.site.peer}, func() { c.switchover(d.site) }, func(bool) { done(false) })
+			return
+		}
+		d.effect(left, place{toControl, d.site}, func() { c.failover(d.site) }, func(bool) { done(false) })
+	})
+}
+
+func (d *warden) moveWriter(t term.Number, done func(bool)) {
+	d.underTrust(t, done, func(left time.Duration) {
+		if r := &d.memory.Store.Record; r.Wanted == nil || r.Wanted.Site != d.site.peer.name {
+			done(false)
+			return
+		}
+		d.effect(left, place{toControl, d.site}, func() { d.w.control.switchover(d.site.peer) }, func(bool) { done(false) })
+	})
+}
+
+func (d *warden) recordTerm(t term.Number, done func(bool)) {
+	d.underTrust(t, done, func(left time.Duration) {
+		d.effect(left, d.database(), func() { d.site.db.record(t) }, func(answered bool) {
+			if !answered {
+				done(false)
+				return
+			}
+			d.extend(func() { done(true) })
+		})
+	})
+}
+
+// drain is two round trips: who is older than the seal, and, once they have had their time, that they are gone.
+func (d *warden) drain(t term.Number, done func(bool)) {
+	db := d.site.db
+	var old int
+	var boundary int64
+	ok := false
+	d.ask(d.callLimit(), d.database(), func() { old, boundary, ok = db.drainable(t) }, func(answered bool) {
+		if !answered || !ok {
+			done(false)
+			return
+		}
+		wait := time.Duration(0)
+		if old > 0 {
+			wait = 500 * time.Millisecond
+		}
+		server := db.server
+		d.after(wait, func() {
+			d.effect(d.callLimit(), d.database(), func() {
+				if db.server == server { // the drain is one session
+					db.drained(t, boundary)
+				}
+			}, done)
+		})
+	})
+}
+
+// exportTail compares the old volume with the survivor's, which is in the other region.
+func (d *warden) exportTail(done func(bool)) {
+	w, s := d.w, d.site
+	var from *volume
+	d.ask(d.callLimit(), d.database(), func() { from = s.db.volume }, func(answered bool) {
+		if !answered {
+			done(false)
+			return
+		}
+		d.after(w.between(50*time.Millisecond, 3*time.Second), func() {
+			if from != s.db.volume || !s.db.serving() || !s.peer.db.serving() || w.cut[linkSites] > 0 || len(from.terms) == 0 {
+				done(false)
+				return
+			}
+			w.keep(from)
+			s.exported = from.terms[len(from.terms)-1]
+			w.trace("%s: the tail of term %d is exported", d.name, s.exported)
+			done(true)
+		})
+	})
+}
