@@ -532,3 +532,34 @@ func TestStartTwiceAndPortInUse(t *testing.T) {
 		t.Errorf("after a restart: %s", got)
 	}
 }
+
+// TestDroppedByTheNetwork: a checker whose connection the network drops sees a time-out, and the network is asked about
+// that checker's own address and the deployment's own port.
+func TestDroppedByTheNetwork(t *testing.T) {
+	var admitted atomic.Bool
+	admitted.Store(true)
+	asked := make(chan string, 2)
+	r := newRig(t, nil, func(o *Options) {
+		o.Speed = 100
+		o.Admit = func(ctx context.Context, from, to netip.Addr, port int) error {
+			asked <- fmt.Sprintf("%s %s %d", from, to, port)
+			if admitted.Load() {
+				return nil
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	})
+	config := r.checks[checkID].config
+	source := r.Checkers()[2].Source
+	if passed, status := r.probe(context.Background(), config, source); !passed {
+		t.Errorf("admitted: %s", status)
+	}
+	if got, want := <-asked, fmt.Sprintf("%s %s %d", source, r.primary, config.Port); got != want {
+		t.Errorf("asked about %q, want %q", got, want)
+	}
+	admitted.Store(false)
+	if passed, status := r.probe(context.Background(), config, source); passed || status != statusTimedOut {
+		t.Errorf("dropped: %t %q", passed, status)
+	}
+}

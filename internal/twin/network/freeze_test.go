@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"time"
 )
@@ -17,21 +18,22 @@ func echo(t *testing.T, f *Fabric, region string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	var serving sync.WaitGroup
+	serving.Go(func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			_, _ = io.Copy(conn, conn)
-			_ = conn.Close()
+			serving.Go(func() {
+				defer conn.Close()
+				_, _ = io.Copy(conn, conn)
+			})
 		}
-	}()
+	})
 	t.Cleanup(func() {
 		_ = listener.Close()
-		<-done
+		serving.Wait()
 	})
 	return listener.Addr().String()
 }
