@@ -74,7 +74,10 @@ func newGroup(b *Balancer, config topology.TargetGroup) (*group, error) {
 	g := &group{owner: b, config: config, accept: accept, targets: map[endpoint]*target{}}
 	for _, l := range b.opts.Topology.Listeners {
 		for _, a := range actions(l) {
-			g.used = g.used || a.TargetGroupARN == config.ARN
+			// A weight of zero is enough: the targets are checked, so that they are known when the weight changes.
+			g.used = g.used || a.TargetGroupARN == config.ARN || slices.ContainsFunc(a.TargetGroups, func(w topology.WeightedTargetGroup) bool {
+				return w.TargetGroupARN == config.ARN
+			})
 		}
 	}
 	return g, nil
