@@ -178,12 +178,17 @@ func databases(ctx context.Context, op *operator.Operator, told []string, sites 
 
 // NewStatusCommand shows a deployment.
 func NewStatusCommand() *cobra.Command {
-	var f deploymentFlags
+	var (
+		f      deploymentFlags
+		drills string
+	)
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the record, both sites, the beacons and what DNS answers",
-		Long: `Show the term record, whether its lease is being renewed, both sites as their own regions describe them, the sites'
-beacons, and what the DNS name answers. What does not answer is shown as such. The exit code is 1 if no site serves.`,
+		Long: `Show the term record, whether its lease is being renewed, both sites as their own regions describe them (database,
+capacity, targets, wardens), the sites' beacons (readiness, lag, trust left), which gates would keep the standby from
+taking over and what would open them, what the DNS name answers, and the last drill. What does not answer is shown as
+such. The exit code is 1 if no site serves. docs/status.md describes the JSON.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
@@ -193,6 +198,9 @@ beacons, and what the DNS name answers. What does not answer is shown as such. T
 				return err
 			}
 			s := op.Status(ctx)
+			if s.LastDrill, err = operator.ReadLastDrill(drills); err != nil {
+				return fmt.Errorf("%w: %w", operator.ErrEnvironment, err)
+			}
 			if err := f.print(cmd.OutOrStdout(), s, s.WriteText); err != nil {
 				return err
 			}
@@ -203,6 +211,7 @@ beacons, and what the DNS name answers. What does not answer is shown as such. T
 		},
 	}
 	f.register(cmd, defaultLookTimeout)
+	cmd.Flags().StringVar(&drills, "drills", "drill-results", "`folder` with the results of drills")
 	cmd.Flags().StringVar(&f.dnsServer, "dns-server", "", "`host:port` to ask instead of the machine's resolver")
 	return cmd
 }

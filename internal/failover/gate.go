@@ -23,6 +23,9 @@ const (
 	gatePin        = "pin"
 )
 
+// Gates lists what would keep the site from taking the term now if it had expired, for people who look ahead.
+func Gates(o Observation) []Refusal { return gates(o) }
+
 // gates lists what keeps the site from taking an expired term (P11, P17). An operator's approval with AllowDataLoss
 // opens lag and lineage for the one term it names.
 func gates(o Observation) []Refusal {

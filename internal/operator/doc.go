@@ -40,6 +40,8 @@ var (
 type cloud interface {
 	globalCluster(ctx context.Context, s Site) (aws.GlobalCluster, error)
 	service(ctx context.Context, s Site, name string) (aws.Service, error)
+	// bounds are those of the application's autoscaling; 0 if it is not scaled.
+	bounds(ctx context.Context, s Site) (minimum, maximum int, err error)
 	targets(ctx context.Context, s Site, targetGroupARN string) ([]aws.Target, error)
 }
 

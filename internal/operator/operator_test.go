@@ -356,6 +356,13 @@ func (f fakeCloud) service(_ context.Context, s Site, name string) (aws.Service,
 	return aws.Service{Desired: 3, Running: 2}, nil
 }
 
+func (f fakeCloud) bounds(_ context.Context, s Site) (int, int, error) {
+	if s.Name == f.lost {
+		return 0, 0, errors.New("lost")
+	}
+	return 2, 10, nil
+}
+
 func (f fakeCloud) targets(_ context.Context, s Site, _ string) ([]aws.Target, error) {
 	if s.Name == f.lost {
 		return nil, errors.New("no answer from " + s.Region)
@@ -384,7 +391,7 @@ func TestStatusOfALostRegion(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 	primary, dr := s.Sites[0], s.Sites[1]
-	if primary.Role != "standby" || len(primary.Errors) != 5 || primary.LagMS != nil {
+	if primary.Role != "standby" || len(primary.Errors) != 6 || primary.LagMS != nil {
 		t.Errorf("primary %+v", primary)
 	}
 	if dr.Role != "active" || dr.Writer != "arn:d" || dr.RunningTasks != 2 || dr.DesiredTasks != 3 || dr.HealthyTargets != 1 || len(dr.Errors) != 0 {

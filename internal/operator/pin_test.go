@@ -30,6 +30,8 @@ func (s stopped) service(context.Context, Site, string) (aws.Service, error) {
 	return aws.Service{Desired: s.running, Running: s.running}, s.err
 }
 
+func (s stopped) bounds(context.Context, Site) (int, int, error) { return 0, 0, s.err }
+
 func (s stopped) targets(context.Context, Site, string) ([]aws.Target, error) { return nil, s.err }
 
 // pinnable is a deployment with the store gone, a writer of term 7 and its copy. A warden stands by that extends the

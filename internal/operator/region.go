@@ -21,6 +21,10 @@ func (r regions) service(ctx context.Context, s Site, name string) (aws.Service,
 	return r.session.Services(s.Region).Service(ctx, s.ECSClusterName, name)
 }
 
+func (r regions) bounds(ctx context.Context, s Site) (minimum, maximum int, err error) {
+	return r.session.Services(s.Region).Bounds(ctx, s.ECSClusterName, s.AppService)
+}
+
 func (r regions) targets(ctx context.Context, s Site, targetGroupARN string) ([]aws.Target, error) {
 	return r.session.Balancers(s.Region).TargetHealth(ctx, targetGroupARN)
 }

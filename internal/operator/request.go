@@ -127,6 +127,19 @@ func (o *Operator) Failover(ctx context.Context, q Request, allowDataLoss bool, 
 	})
 }
 
+// TailSaved takes an operator's word that the end of a term is saved: the database service rebuilt the old volume before
+// its wardens could export it, and somebody has read it from the snapshot. It is [ErrRefused] if the record misses no such
+// end.
+func (o *Operator) TailSaved(ctx context.Context, n term.Number) (term.Record, error) {
+	return o.change(ctx, func(r *term.Record) (bool, error) {
+		if r.TailOf != n || n == 0 {
+			return false, fmt.Errorf("%w: the record does not miss the end of term %d (tail_of is %d)", ErrRefused, n, r.TailOf)
+		}
+		r.TailOf = 0
+		return true, nil
+	})
+}
+
 // approve puts the approval into the site's beacon unless it is there. The beacon's sequence stays: only a warden's
 // own report is a sign of life.
 func (o *Operator) approve(ctx context.Context, site string, a term.Approval) error {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/internal/aws"
+	"holdfast/internal/failover"
 	"holdfast/internal/term"
 )
 
@@ -31,6 +32,8 @@ type Status struct {
 	BeaconsError string       `json:"beacons_error,omitempty"`
 	DNS          DNSStatus    `json:"dns"`
 	Sites        []SiteStatus `json:"sites"`
+	// LastDrill is the newest verdict in the folder that was asked for, absent if there is none.
+	LastDrill *LastDrill `json:"last_drill,omitempty"`
 }
 
 // DNSStatus is what the deployment's name resolves to.
@@ -52,14 +55,21 @@ type SiteStatus struct {
 	// LagMS bounds from above what the site's database lacks, in milliseconds; absent if unknown.
 	LagMS *int64 `json:"lag_ms,omitempty"`
 	// Writer is the ARN of the cluster that the region's control plane calls the global writer.
-	Writer          string   `json:"writer,omitempty"`
-	DatabaseStatus  string   `json:"database_status,omitempty"`
-	DesiredTasks    int      `json:"desired_tasks"`
-	RunningTasks    int      `json:"running_tasks"`
-	HealthyTargets  int      `json:"healthy_targets"`
-	RunningWardens  int      `json:"running_wardens"`
-	WardenTargets   int      `json:"warden_targets"`
-	Errors          []string `json:"errors,omitempty"`
+	Writer         string `json:"writer,omitempty"`
+	DatabaseStatus string `json:"database_status,omitempty"`
+	DesiredTasks   int    `json:"desired_tasks"`
+	RunningTasks   int    `json:"running_tasks"`
+	// MinimumTasks and MaximumTasks bound the application's autoscaling, 0 if it is not scaled.
+	MinimumTasks   int `json:"minimum_tasks"`
+	MaximumTasks   int `json:"maximum_tasks"`
+	HealthyTargets int `json:"healthy_targets"`
+	RunningWardens int `json:"running_wardens"`
+	WardenTargets  int `json:"warden_targets"`
+	// TrustLeftMS is the trust that the reporting warden had left when it wrote its beacon, in milliseconds.
+	TrustLeftMS int64 `json:"trust_left_ms,omitempty"`
+	// Gates are what would keep the site from taking the term over now, by the wardens' own rules on what both sites say.
+	Gates           []failover.Refusal `json:"gates,omitempty"`
+	Errors          []string           `json:"errors,omitempty"`
 	isGlobalWriter  bool
 	controlAnswered bool
 }
@@ -91,7 +101,7 @@ func (o *Operator) Status(ctx context.Context) Status {
 		site := &s.Sites[i]
 		site.Role = role(s.Record, site.Name)
 		if b, ok := beacons[site.Name]; ok {
-			site.Beacon = &b
+			site.Beacon, site.TrustLeftMS = &b, b.TrustLeftMS
 			if s.Record != nil && s.Record.Holder != site.Name {
 				if d, known := lag(*s.Record, b); known {
 					ms := d.Milliseconds()
@@ -101,6 +111,11 @@ func (o *Operator) Status(ctx context.Context) Status {
 		}
 		if site.Role == "active" {
 			s.Active = site.Name
+		}
+	}
+	for i := range s.Sites {
+		if site := &s.Sites[i]; s.Record != nil && s.Record.Holder != site.Name && site.Beacon != nil {
+			site.Gates = failover.Gates(o.observed(s, site.Name))
 		}
 	}
 	return s
@@ -214,6 +229,10 @@ func (o *Operator) statusSite(ctx context.Context, site Site) SiteStatus {
 		return func() { s.DesiredTasks, s.RunningTasks = v.Desired, v.Running }, err
 	})
 	ask(func() (func(), error) {
+		minimum, maximum, err := o.cloud.bounds(ctx, site)
+		return func() { s.MinimumTasks, s.MaximumTasks = minimum, maximum }, err
+	})
+	ask(func() (func(), error) {
 		v, err := o.cloud.service(ctx, site, site.WardenService)
 		return func() { s.RunningWardens = v.Running }, err
 	})
@@ -248,8 +267,11 @@ func (s Status) WriteText(out io.Writer) error {
 		if s.LeaseRunning {
 			running = "it was renewed while this command watched"
 		}
-		fmt.Fprintf(&b, "lease      %v, margin %v; %s (the trust left is known to the holder's wardens alone)\n",
-			r.Lease(), r.Margin(), running)
+		fmt.Fprintf(&b, "lease      %v, margin %v; %s\n", r.Lease(), r.Margin(), running)
+		if r.TailOf > 0 {
+			fmt.Fprintf(&b, "tail       the end of term %d may be missing, and has not been exported: read it from the snapshot that the service "+
+				"kept, then 'holdfast tail --saved-of %d'\n", r.TailOf, r.TailOf)
+		}
 		if r.Wanted != nil {
 			fmt.Fprintf(&b, "wanted     %s, by %s at %s: %s\n",
 				r.Wanted.Site, r.Wanted.By, r.Wanted.At.Format(time.RFC3339), r.Wanted.Reason)
@@ -266,6 +288,9 @@ func (s Status) WriteText(out io.Writer) error {
 	if s.BeaconsError != "" {
 		fmt.Fprintf(&b, "beacons    unknown: %s\n", s.BeaconsError)
 	}
+	if d := s.LastDrill; d != nil {
+		fmt.Fprintf(&b, "drill      %s\n", d)
+	}
 	b.WriteString("\n")
 	if _, err := io.WriteString(out, b.String()); err != nil {
 		return err
@@ -275,7 +300,7 @@ func (s Status) WriteText(out io.Writer) error {
 
 func (s Status) writeSites(out io.Writer) error {
 	tw := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(tw, "SITE\tREGION\tROLE\tREADY\tDATABASE\tLAG\tTASKS\tTARGETS\tWARDENS")
+	fmt.Fprintln(tw, "SITE\tREGION\tROLE\tREADY\tDATABASE\tLAG\tTRUST\tTASKS\tBOUNDS\tTARGETS\tWARDENS")
 	for _, site := range s.Sites {
 		ready, lagText, database := "unknown", "unknown", "unknown"
 		if b := site.Beacon; b != nil {
@@ -295,8 +320,8 @@ func (s Status) writeSites(out io.Writer) error {
 				database = "writer"
 			}
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%d/%d\t%d\t%d\n", site.Name, site.Region, site.Role, ready, database, lagText,
-			site.RunningTasks, site.DesiredTasks, site.HealthyTargets, site.RunningWardens)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d/%d\t%d-%d\t%d\t%d\n", site.Name, site.Region, site.Role, ready, database, lagText,
+			trustText(site), site.RunningTasks, site.DesiredTasks, site.MinimumTasks, site.MaximumTasks, site.HealthyTargets, site.RunningWardens)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -305,9 +330,19 @@ func (s Status) writeSites(out io.Writer) error {
 		if b := site.Beacon; b != nil && !b.Ready && b.NotReadyBecause != "" {
 			fmt.Fprintf(out, "%s is not ready: %s\n", site.Name, b.NotReadyBecause)
 		}
+		for _, g := range site.Gates {
+			fmt.Fprintf(out, "%s could not take over, gate %s: %s, want %s; %s\n", site.Name, g.Gate, g.Current, g.Wanted, g.Remedy)
+		}
 		for _, e := range site.Errors {
 			fmt.Fprintf(out, "%s: %s\n", site.Name, e)
 		}
 	}
 	return nil
+}
+
+func trustText(site SiteStatus) string {
+	if site.TrustLeftMS == 0 {
+		return "-"
+	}
+	return (time.Duration(site.TrustLeftMS) * time.Millisecond).String()
 }

@@ -104,6 +104,8 @@ type Beacon struct {
 	RunningTasks   int       `json:"running_tasks" dynamodbav:"running_tasks"`
 	HealthyTargets int       `json:"healthy_targets" dynamodbav:"healthy_targets"`
 	Approval       *Approval `json:"approval,omitempty" dynamodbav:"approval,omitempty"`
+	// TrustLeftMS is what was left of the reporting warden's trust in its term, in milliseconds.
+	TrustLeftMS int64 `json:"trust_left_ms,omitempty" dynamodbav:"trust_left_ms,omitempty"`
 	// Journal is the head of the reporting warden's journal.
 	Journal string `json:"journal,omitempty" dynamodbav:"journal,omitempty"`
 	// At is wall-clock time, for people only.

@@ -54,6 +54,9 @@ func (j *journal) observed(o failover.Observation, d failover.Decision) {
 		"drained_term", o.Database.DrainedTerm, "lease_valid", o.Database.LeaseValid, "position", o.Database.Position,
 		"cluster", clusterWord(o.Cluster), "healthy_targets", o.App.HealthyTargets, "peer", peerWord(o),
 	}
+	if r.TailOf > 0 {
+		args = append(args, "tail_of", r.TailOf)
+	}
 	if r.Journal != "" {
 		args = append(args, "anchor", r.Journal)
 	}
@@ -124,7 +127,7 @@ func gistOf(o failover.Observation, d failover.Decision) string {
 		wanted = r.Wanted.Site
 	}
 	return fmt.Sprint(d.Step, "|", digitless(reason), "|", gates, "|",
-		r.Term, r.Holder, r.State, r.ServedTerm, wanted, "|", storeWord(o.Store), "|", o.Trust.Holds(r.Term, o.Now), "|",
+		r.Term, r.Holder, r.State, r.ServedTerm, r.TailOf, wanted, "|", storeWord(o.Store), "|", o.Trust.Holds(r.Term, o.Now), "|",
 		databaseWord(o.Database), o.Database.HighestTerm(), o.Database.SealedTerm, o.Database.DrainedTerm, o.Database.LeaseValid, "|",
 		clusterWord(o.Cluster), "|", o.App.Known, o.App.HealthyTargets, "|", peerWord(o))
 }

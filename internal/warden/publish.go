@@ -47,7 +47,7 @@ func (w *Warden) beacon(sequence int64) term.Beacon {
 		LineageTerm: o.Database.HighestTerm(), DrainedTerm: o.Database.DrainedTerm,
 		CoveredUntil: o.Database.ValidUntil, ReplayedPosition: o.Database.Position,
 		ObservedWriter: o.Cluster.Writer, RunningTasks: o.App.RunningTasks, HealthyTargets: o.App.HealthyTargets,
-		Journal: w.journal.head(), Mode: string(o.Settings.Mode), MaxLagMS: o.Settings.MaxLag.Milliseconds(), Approval: o.OwnBeacon.Approval, At: o.WallClock,
+		TrustLeftMS: trustLeft(o).Milliseconds(), Journal: w.journal.head(), Mode: string(o.Settings.Mode), MaxLagMS: o.Settings.MaxLag.Milliseconds(), Approval: o.OwnBeacon.Approval, At: o.WallClock,
 	}
 	if ready {
 		b.NotReadyBecause = ""

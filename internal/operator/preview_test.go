@@ -1,0 +1,151 @@
+package operator
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/internal/term"
+	"holdfast/internal/term/termtest"
+)
+
+// withBeacons is a deployment whose two sites have just reported: primary serves term 7, dr is ready.
+func withBeacons(t *testing.T) (*Operator, *termtest.Memory) {
+	t.Helper()
+	o, m := withRecord(t)
+	now := time.Now().UTC()
+	m.Edit(func(r *term.Record) { r.CoveredUntil, r.LeaseMS, r.MarginMS = now, 400, 100 })
+	for _, site := range []string{"primary", "dr"} {
+		b := term.Beacon{
+			Deployment: "prod", Site: site, Sequence: 1, Ready: true, LineageTerm: 7, CoveredUntil: now, RunningTasks: 2, HealthyTargets: 2,
+			Mode: "automatic", MaxLagMS: 60_000, TrustLeftMS: 100, At: now,
+		}
+		if err := m.Replica("x").PutBeacon(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return o, m
+}
+
+// renewing keeps the record's renewal moving until the test ends.
+func renewing(t *testing.T, m *termtest.Memory) {
+	t.Helper()
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				m.Edit(func(r *term.Record) { r.Renewal++ })
+			}
+		}
+	}()
+	t.Cleanup(func() { close(stop); <-done })
+}
+
+func stepsOf(p Plan) (steps []string) {
+	for _, s := range p.Steps {
+		if s.Step != "wait" {
+			steps = append(steps, s.By+" "+s.Step)
+		}
+	}
+	return steps
+}
+
+// TestPreviews: a dry run tells the wardens' own next decisions, and changes nothing.
+func TestPreviews(t *testing.T) {
+	o, m := withBeacons(t)
+	before, _ := m.Record()
+	lossless, err := o.PreviewFailover(t.Context(), Request{To: "dr", By: "me"}, false, time.Hour)
+	if err != nil || !slices.Contains(stepsOf(lossless), "dr serve") || !slices.Contains(stepsOf(lossless), "dr promote") {
+		t.Errorf("failover from a silent site: %v, %v", stepsOf(lossless), err)
+	}
+	if after, _ := m.Record(); after.Version != before.Version {
+		t.Errorf("a dry run wrote %+v", after)
+	}
+	if beacons, _ := m.Replica("x").Beacons(t.Context()); beacons["dr"].Approval != nil {
+		t.Error("a dry run approved")
+	}
+	renewing(t, m)
+	plan, err := o.PreviewSwitchover(t.Context(), Request{To: "dr", By: "me"})
+	want := []string{
+		"operator write the request into the record", "primary seal", "primary drain", "primary move-writer", "primary grant",
+		"dr acquire", "dr record-term", "dr serve",
+	}
+	if err != nil || !slices.Equal(stepsOf(plan), want) {
+		t.Errorf("switchover: %v, %v, want %v", stepsOf(plan), err, want)
+	}
+	alive, err := o.PreviewFailover(t.Context(), Request{To: "dr"}, true, time.Hour)
+	if err != nil || len(stepsOf(alive)) != 1 || !strings.Contains(strings.Join(alive.Saw, " "), "holdfast switchover --to dr") {
+		t.Errorf("failover from a live site: %+v, %v", alive, err)
+	}
+	if plan, err := o.PreviewSwitchover(t.Context(), Request{To: "primary"}); err != nil || len(plan.Steps) != 0 {
+		t.Errorf("switchover to the active site: %+v, %v", plan, err)
+	}
+	var text strings.Builder
+	if err := plan.WriteText(&text); err != nil || !strings.Contains(text.String(), "move-writer") {
+		t.Errorf("%v: %s", err, text.String())
+	}
+	m.Edit(func(r *term.Record) { r.State = term.Releasing })
+	if _, err := o.PreviewSwitchover(t.Context(), Request{To: "dr"}); !errors.Is(err, ErrRefused) {
+		t.Errorf("what would be refused: %v", err)
+	}
+}
+
+// TestStatusShowsShutGates: which gates would keep the standby from taking over, each with its remedy; trust; the tail.
+func TestStatusShowsShutGates(t *testing.T) {
+	o, m := withBeacons(t)
+	m.Edit(func(r *term.Record) { r.CoveredUntil, r.TailOf = r.CoveredUntil.Add(time.Hour), 6 })
+	s := o.Status(t.Context())
+	var text strings.Builder
+	if err := s.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Sites[1].Gates) != 1 || s.Sites[1].Gates[0].Gate != "lag" || s.Sites[0].TrustLeftMS != 100 || len(s.Sites[0].Gates) != 0 {
+		t.Errorf("sites %+v", s.Sites)
+	}
+	for _, want := range []string{"dr could not take over, gate lag", "--allow-data-loss", "100ms", "the end of term 6 may be missing"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the text lacks %q:\n%s", want, text.String())
+		}
+	}
+	if _, err := o.TailSaved(t.Context(), 5); !errors.Is(err, ErrRefused) {
+		t.Errorf("the tail of another term: %v", err)
+	}
+	if r, err := o.TailSaved(t.Context(), 6); err != nil || r.TailOf != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestLastDrill(t *testing.T) {
+	dir := t.TempDir()
+	if d, err := ReadLastDrill(filepath.Join(dir, "none")); d != nil || err != nil {
+		t.Errorf("without a folder: %v, %v", d, err)
+	}
+	for i, name := range []string{"later", "earlier"} {
+		folder := filepath.Join(dir, name)
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(folder, verdictFile)
+		if err := os.WriteFile(file, []byte(`{"verdict":"pass","fault":"`+name+`","speed":10,"rto_seconds":5.2}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		at := time.Now().Add(-time.Duration(i) * time.Hour)
+		if err := os.Chtimes(file, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := ReadLastDrill(dir)
+	if err != nil || d.Fault != "later" || !strings.Contains(d.String(), "RTO 5.2 s") {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
