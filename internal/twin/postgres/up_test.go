@@ -29,6 +29,7 @@ func TestGlobalDatabase(t *testing.T) {
 		{"a frozen standby falls behind and catches up", testFrozenStandby},
 		{"a switchover there and back loses nothing", testSwitchoverThereAndBack},
 		{"a crash of the writer moves it and loses nothing", testWriterCrash},
+		{"a zone lost moves the writer until it returns", testZoneLost},
 		{"a region lost for a moment goes on as it was", testRegionLostForAMoment},
 		{"a switchover over a partition is cancelled", testSwitchoverOverAPartition},
 		{"a switchover whose target is lost half-way goes back", testSwitchoverTargetLost},
