@@ -195,6 +195,9 @@ func (d *drill) rejoinOf(ctx context.Context, old string) error {
 	})
 	d.endHeld()
 	d.endAttack()
+	if n := len(d.windows); n > 0 && d.windows[n-1].site == old {
+		d.windows[n-1].followed = time.Since(d.began)
+	}
 	if err != nil {
 		return err
 	}

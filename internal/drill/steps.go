@@ -10,11 +10,12 @@ import (
 	"holdfast/internal/twin"
 )
 
-// window is a time in which a site must not acknowledge anything of its own: from its trust deadline until it is heard
-// of again. Times run from the beginning of the drill.
+// window is a time in which a site must not acknowledge anything of its own: from its trust deadline until its database
+// follows the other one's. Until to the site is frozen or cut off; afterwards, until followed, it may send requests on.
+// Times run from the beginning of the drill.
 type window struct {
-	site     string
-	from, to time.Duration
+	site               string
+	from, to, followed time.Duration
 }
 
 // strike injects a fault and notes when.
@@ -67,6 +68,7 @@ func (d *drill) clear(name string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if d.deadline != nil {
 			d.deadline.to = time.Since(d.began)
+			d.deadline.followed = d.deadline.to
 			d.windows, d.deadline = append(d.windows, *d.deadline), nil
 		}
 		if _, err := d.twin.ClearFault(ctx, name, ""); err != nil {
@@ -277,7 +279,7 @@ func (d *drill) judgeDeadlines(lost []merchant.Payment) {
 			}
 		}
 		for _, p := range lost {
-			if n := len(p.Attempts); n > 0 && p.Attempts[n-1].Address == address && p.Ended >= w.to && p.Ended < w.to+d.o.Limits.Rejoin {
+			if n := len(p.Attempts); n > 0 && p.Attempts[n-1].Address == address && p.Ended >= w.to && p.Ended < w.followed {
 				late++
 			}
 		}
