@@ -10,12 +10,15 @@
 //   - P1: only init creates the record; a record below the database's term stops everything.
 //   - P2: writes name the version they read; a hand-over is taken back by the next term, never by clearing a field.
 //   - P4, P6: [Renew] renews while the term is held; after expiry only over an unsealed database.
-//   - P11, P17: an expired term is taken only if every gate is open; an unknown lag is a shut gate.
+//   - P11: an expired term is taken only if every gate is open; an unknown lag is a shut gate.
 //   - P12: the database is promoted only for a held term that is not in its lineage yet.
 //   - P13: writer, then terms row, then lease, then served_term, then /healthz ([Judge]).
 //   - P14: a planned hand-over seals, drains, lets the target replay, moves the writer, grants.
 //   - P15, P16: every other exit, and a writer moved by hand, is state releasing.
-//   - P19: hand-overs for health need a ready target, a budget and a cool-down; expiry needs none of them.
+//   - P17: [Automatic], [Approval] and [Manual] say who decides that a site acts, and nothing else.
+//   - P18: a pin lets the holder go on without the store ([Pinned]), and keeps the other site still ([Abstains]).
+//   - P19: hand-overs for health need a ready target, a budget and a cool-down; expiry needs none of them. Database,
+//     application and balancer have a threshold each, and an outage that pauses for a moment is one outage.
 //   - P20: an old volume's tail is exported before anything else happens to it.
 //
 // # One term's life
