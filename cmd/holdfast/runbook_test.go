@@ -282,17 +282,23 @@ func needsAWS(t *testing.T) {
 	}
 }
 
-// TestRunbooks types every runbook into one shell against one twin.
-func TestRunbooks(t *testing.T) {
+// TestTypedAtATwin is what people type at a twin: first in a shell that must not reach a real account, then every runbook.
+func TestTypedAtATwin(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a minute and a half")
 	}
 	needsAWS(t)
+	env := twinUp(t, "typed", "--speed", "10")
+	t.Run("no account is reached", func(t *testing.T) { reachesNoAccount(t, env) })
+	t.Run("runbooks", func(t *testing.T) { typeRunbooks(t, env) })
+}
+
+// typeRunbooks types every runbook into one shell.
+func typeRunbooks(t *testing.T, env []string) {
 	all := runbooks(t)
 	if len(all) < 20 {
 		t.Fatalf("only %d blocks: this test would show nothing", len(all))
 	}
-	env := twinUp(t, "runbooks", "--speed", "10")
 	s := newShell(t, env)
 	ctx, cancel := context.WithTimeout(t.Context(), blockLimit)
 	defer cancel()

@@ -55,18 +55,13 @@ func hostile(t *testing.T, sentinel string) []string {
 	}
 }
 
-// TestTwinEnvReachesNoAccount: in a shell that is full of somebody's real configuration, the lines of "twin env" lead every
-// command to the twin, in every region and behind every wrapper, and nothing anywhere else.
-func TestTwinEnvReachesNoAccount(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts a twin")
-	}
-	needsAWS(t)
+// reachesNoAccount: in a shell that is full of somebody's real configuration, the lines of "twin env" lead every command to
+// the twin, in every region and behind every wrapper, and nothing anywhere else.
+func reachesNoAccount(t *testing.T, env []string) {
 	ctx, cancel := context.WithTimeout(t.Context(), blockLimit)
 	defer cancel()
 	address, strays := sentinel(t)
-	env := append(twinUp(t, "env", "--speed", "10"), hostile(t, address)...)
-	s := newShell(t, env)
+	s := newShell(t, append(slices.Clone(env), hostile(t, address)...))
 	const describe = "aws rds describe-db-clusters --region us-east-1 --query 'DBClusters[].DBClusterIdentifier' --output text"
 
 	// Without the lines this test's traps work: the command goes astray.
