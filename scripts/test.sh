@@ -8,7 +8,7 @@ cd "$root" || exit 1
 
 module=$(go list -m)
 # The packages that start servers and whole twins run one at a time, since they measure time; the rest run together.
-heavy="^$module/(cmd|internal/(twin|drill|warden|cli))(/|$)"
+heavy="^$module/(cmd|internal/(twin|drill|warden|cli|preflight))(/|$)"
 simulation="^$module/internal/failover/simulation(/|$)"
 # These run Terraform, for a minute each.
 terraform="^$module/(internal/topology/render|infra/infratest)(/|$)"
@@ -34,7 +34,6 @@ stage_twin() {
 
 stage_terraform() {
 	scripts/terraform -chdir=infra init -backend=false -no-color >/dev/null &&
-		scripts/terraform -chdir=infra validate -no-color &&
 		scripts/terraform -chdir=infra test -no-color &&
 		# shellcheck disable=SC2046
 		go test -p 1 -timeout 10m $(packages "$terraform")

@@ -93,130 +93,137 @@ func TestRolesFollowTheRecord(t *testing.T) {
 	}
 }
 
-// TestEachCheckFails breaks one thing at a time: the check that is about it must say so, and no other.
+// breakage is one thing that is wrong, and the finding that must say so.
+type breakage struct {
+	check, what string
+	severity    preflight.Severity
+	sabotage    func(w *world)
+}
+
+func change(w *world, cluster string, f func(*aws.DBCluster)) {
+	c := w.clusters[cluster]
+	c.Instances = slices.Clone(c.Instances)
+	f(&c)
+	w.clusters[cluster] = c
+}
+
+func service(w *world, name string, running, desired int) {
+	s := w.services[name]
+	s.Running, s.Desired = running, desired
+	w.services[name] = s
+}
+
+var breakages = []breakage{
+	{"record", "the record", preflight.Fail, func(w *world) { w.status.Record = nil }},
+	{"record", "state", preflight.Fail, func(w *world) { w.status.Record.State = term.Releasing }},
+	{"record", "lease", preflight.Fail, func(w *world) { w.status.LeaseRunning = false }},
+	{"record", "lease and margin", preflight.Warn, func(w *world) { w.status.Record.LeaseMS = 30_000 }},
+	{"record", "request", preflight.Fail, func(w *world) { w.status.Record.Wanted = &term.Wanted{Site: "dr"} }},
+	{"record", "budget", preflight.Warn, func(w *world) { w.status.Record.TakeoverBudget = 0 }},
+	{"term-table", "consistency", preflight.Fail, func(w *world) { tb := w.tables[west]; tb.Consistency = "EVENTUAL"; w.tables[west] = tb }},
+	{"term-table", "witness in us-east-2", preflight.Fail, func(w *world) { tb := w.tables[east]; tb.Witnesses = nil; w.tables[east] = tb }},
+	{"wardens", "wardens", preflight.Fail, func(w *world) { service(w, "warden-dr", 1, 1) }},
+	{"wardens", "wardens' settings", preflight.Fail, func(w *world) { w.definitions["td-warden-dr"].Containers[0].Environment["HOLDFAST_MODE"] = "manual" }},
+	{"wardens", "wardens' settings", preflight.Fail, func(w *world) { delete(w.definitions["td-warden-dr"].Containers[0].Environment, "HOLDFAST_EXPORT_DIR") }},
+	{"wardens", "beacon", preflight.Fail, func(w *world) { w.standing["dr"] = true }},
+	{"wardens", "ready to take over", preflight.Fail, func(w *world) { b := w.beacons["dr"]; b.Ready = false; w.beacons["dr"] = b }},
+	{"replication", "replication lag", preflight.Fail, func(w *world) { *w.status.Sites[1].LagMS = 40_000 }},
+	{"replication", "replication lag", preflight.Unknown, func(w *world) { w.status.Sites[1].LagMS = nil }},
+	{"replication", "secondary db-dr", preflight.Fail, func(w *world) {
+		g := w.global[west]
+		g.Members = slices.Clone(g.Members)
+		g.Members[1].Synchronized = false
+		w.global[west] = g
+	}},
+	{"replication", "status", preflight.Fail, func(w *world) { g := w.global[east]; g.Status = "failing-over"; w.global[east] = g }},
+	{"instances", "instances", preflight.Fail, func(w *world) { change(w, "db-dr", func(c *aws.DBCluster) { c.Instances = nil }) }},
+	{"instances", "status", preflight.Fail, func(w *world) { change(w, "db-dr", func(c *aws.DBCluster) { c.Status = "stopped" }) }},
+	{"instances", "status", preflight.Fail, func(w *world) {
+		change(w, "db-dr", func(c *aws.DBCluster) { c.Instances[1].Status = "rebooting" })
+	}},
+	{"instances", "engine", preflight.Fail, func(w *world) { change(w, "db-dr", func(c *aws.DBCluster) { c.EngineVersion = "16.4" }) }},
+	{"instances", "instance classes", preflight.Warn, func(w *world) {
+		change(w, "db-dr", func(c *aws.DBCluster) { c.Instances[0].Class = "db.t4g.medium" })
+	}},
+	{"parameters", "settings", preflight.Fail, func(w *world) { w.parameters["pg-dr"]["max_connections"] = "100" }},
+	{"parameters", "parameters", preflight.Fail, func(w *world) {
+		change(w, "db-dr", func(c *aws.DBCluster) { c.Instances[0].ParametersInSync = false })
+	}},
+	{"backups", "backup retention", preflight.Fail, func(w *world) { change(w, "db-dr", func(c *aws.DBCluster) { c.BackupRetentionDays = 1 }) }},
+	{"database", "login", preflight.Fail, func(w *world) { w.databaseErrors["dr"] = preflight.ErrPassword }},
+	{"database", "write fence", preflight.Fail, func(w *world) { v := w.databases["dr"]; v.State.Installed = false; w.databases["dr"] = v }},
+	{"database", "tables behind the fence", preflight.Fail, func(w *world) { v := w.databases["dr"]; v.ProtectedTables = 0; w.databases["dr"] = v }},
+	{"database", "max_prepared", preflight.Fail, func(w *world) { v := w.databases["dr"]; v.State.MaxPreparedTransactions = 5; w.databases["dr"] = v }},
+	{"database", "role of the database", preflight.Fail, func(w *world) { v := w.databases["dr"]; v.State.InRecovery = false; w.databases["dr"] = v }},
+	{"database", "server version", preflight.Fail, func(w *world) { v := w.databases["dr"]; v.ServerVersion = "15"; w.databases["dr"] = v }},
+	{"images", "in the registry of us-west-2", preflight.Fail, func(w *world) { delete(w.digests, west+"/app") }},
+	{"images", "digest in both regions", preflight.Fail, func(w *world) { w.digests[west+"/app"] = strings.Replace(digest, "0", "f", 1) }},
+	{"images", "registry", preflight.Fail, func(w *world) {
+		w.definitions["td-app-dr"].Containers[0].Image = registry + east + ".amazonaws.com/app:v1"
+	}},
+	{"images", "registry", preflight.Warn, func(w *world) { w.definitions["td-app-dr"].Containers[0].Image = "docker.io/app:v1" }},
+	{"capacity", "application tasks", preflight.Fail, func(w *world) { service(w, "app-dr", 0, 0) }},
+	{"capacity", "healthy targets", preflight.Fail, func(w *world) { w.health["tg-app-dr"] = []aws.Target{{State: "unhealthy"}} }},
+	{"capacity", "autoscaling maximum", preflight.Fail, func(w *world) { w.maximum = 1 }},
+	{"canary", "a new task", preflight.Fail, func(w *world) { w.errs["run"] = errors.New("RESOURCE:ENI") }},
+	{"canary", "a new task", preflight.Fail, func(w *world) {
+		w.canary = []aws.Task{{LastStatus: "PENDING"}, {LastStatus: "RUNNING"}, {LastStatus: "STOPPED", StoppedReason: "exit 1"}}
+	}},
+	{"canary", "a new task", preflight.Fail, func(w *world) { w.canary = []aws.Task{{LastStatus: "PENDING"}} }},
+	{"quotas", "vCPUs", preflight.Fail, func(w *world) {
+		w.quotas["L-3032A538"] = aws.Quota{Name: "Fargate On-Demand vCPU resource count", Value: 0.75}
+	}},
+	{"quotas", "vCPUs", preflight.Unknown, func(w *world) { w.quotas["L-3032A538"] = aws.Quota{Name: "something else", Value: 600} }},
+	{"quotas", "snapshots", preflight.Fail, func(w *world) { w.manual = 100 }},
+	{"alarms", "actions", preflight.Fail, func(w *world) { w.alarms[west][0].ActionsEnabled = false }},
+	{"alarms", "state", preflight.Fail, func(w *world) { w.alarms[west][0].State = "ALARM" }},
+	{"alarms", "state", preflight.Unknown, func(w *world) { w.alarms[west][0].State = "INSUFFICIENT_DATA" }},
+	{"alarms", "alarm on", preflight.Fail, func(w *world) { w.alarms[west][0].Metric = "CPUUtilization" }},
+	{"subscriptions", "confirmed subscriptions", preflight.Fail, func(w *world) { clear(w.subscriptions) }},
+	{"subscriptions", "confirmed subscriptions", preflight.Fail, func(w *world) {
+		for _, s := range w.subscriptions {
+			s[0].Confirmed = false
+		}
+	}},
+	{"dns", "PRIMARY record", preflight.Fail, func(w *world) { w.records = w.records[1:] }},
+	{"dns", "target", preflight.Fail, func(w *world) { w.records[1].Alias = "primary.elb.example.com" }},
+	{"dns", "TTL", preflight.Fail, func(w *world) { w.records[0].TTL = time.Hour }},
+	{"dns", "evaluates", preflight.Fail, func(w *world) { w.records[0].EvaluateTargetHealth = true }},
+	{"dns", "health check", preflight.Fail, func(w *world) { w.records[1].HealthCheckID = "another" }},
+	{"dns", "health check", preflight.Fail, func(w *world) { w.records[0].HealthCheckID = "" }},
+	{"dns", "protocol and port", preflight.Fail, func(w *world) { w.check.Type, w.check.Port = "HTTP", 443 }},
+	{"dns", "protocol and port", preflight.Fail, func(w *world) { w.check.Port = 8443 }},
+	{"dns", "path", preflight.Fail, func(w *world) { w.check.Path = "/" }},
+	{"dns", "name", preflight.Fail, func(w *world) { w.check.FQDN = "app.example.com" }},
+	{"dns", "disabled", preflight.Fail, func(w *world) { w.check.Disabled = true }},
+	{"dns", "time to detect", preflight.Warn, func(w *world) { w.check.Interval = 30 * time.Second }},
+	{"dns", "rule for /healthz", preflight.Fail, func(w *world) { w.listeners["lb-dr"][1].Paths["/healthz"] = []string{"tg-app-dr"} }},
+	{"dns", "rule for /healthz", preflight.Fail, func(w *world) { delete(w.listeners["lb-dr"][1].Paths, "/healthz") }},
+	{"keep-alive", "client keep-alive", preflight.Fail, func(w *world) { w.keepAlive["lb-dr"] = time.Hour }},
+	{"permissions", "rds:FailoverGlobalCluster on arn:aws:rds:us-west-2", preflight.Fail, func(w *world) {
+		w.denied = func(role string, c aws.Call) bool {
+			return forbidden(role, c) || c.Action == "rds:FailoverGlobalCluster" && strings.Contains(c.Resource, "db-dr")
+		}
+	}},
+	{"permissions", "rds:FailoverGlobalCluster on arn:aws:rds:us-east-1", preflight.Fail, func(w *world) { w.denied = func(string, aws.Call) bool { return false } }},
+	{"permissions", "secretsmanager:GetSecretValue", preflight.Fail, func(w *world) {
+		w.denied = func(role string, c aws.Call) bool {
+			return forbidden(role, c) || strings.HasPrefix(c.Action, "secretsmanager")
+		}
+	}},
+	{"permissions", "role", preflight.Fail, func(w *world) {
+		td := w.definitions["td-warden-dr"]
+		td.TaskRoleARN = ""
+		w.definitions["td-warden-dr"] = td
+	}},
+	{"clocks", "rate", preflight.Fail, func(w *world) { w.clockRate = 1.02 }},
+	{"clocks", "rate", preflight.Unknown, func(w *world) { w.clockDelay = 2 * time.Second }},
+	{"clocks", "clock against", preflight.Warn, func(w *world) { w.serverOffset = time.Minute }},
+}
+
+// TestEachCheckFails breaks one thing at a time: the check that is about it must say so.
 func TestEachCheckFails(t *testing.T) {
-	change := func(m map[string]aws.DBCluster, id string, f func(*aws.DBCluster)) {
-		c := m[id]
-		c.Instances = slices.Clone(c.Instances)
-		f(&c)
-		m[id] = c
-	}
-	service := func(w *world, name string, running, desired int) {
-		s := w.services[name]
-		s.Running, s.Desired = running, desired
-		w.services[name] = s
-	}
-	for _, c := range []struct {
-		check, what string
-		severity    preflight.Severity
-		sabotage    func(w *world)
-	}{
-		{"record", "the record", preflight.Fail, func(w *world) { w.status.Record = nil }},
-		{"record", "state", preflight.Fail, func(w *world) { w.status.Record.State = term.Releasing }},
-		{"record", "lease", preflight.Fail, func(w *world) { w.status.LeaseRunning = false }},
-		{"record", "lease and margin", preflight.Warn, func(w *world) { w.status.Record.LeaseMS = 30_000 }},
-		{"record", "request", preflight.Fail, func(w *world) { w.status.Record.Wanted = &term.Wanted{Site: "dr"} }},
-		{"record", "budget", preflight.Warn, func(w *world) { w.status.Record.TakeoverBudget = 0 }},
-		{"term-table", "consistency", preflight.Fail, func(w *world) { tb := w.tables[west]; tb.Consistency = "EVENTUAL"; w.tables[west] = tb }},
-		{"term-table", "witness in us-east-2", preflight.Fail, func(w *world) { tb := w.tables[east]; tb.Witnesses = nil; w.tables[east] = tb }},
-		{"wardens", "wardens", preflight.Fail, func(w *world) { service(w, "warden-dr", 1, 1) }},
-		{"wardens", "wardens' settings", preflight.Fail, func(w *world) { w.definitions["td-warden-dr"].Containers[0].Environment["HOLDFAST_MODE"] = "manual" }},
-		{"wardens", "wardens' settings", preflight.Fail, func(w *world) { delete(w.definitions["td-warden-dr"].Containers[0].Environment, "HOLDFAST_EXPORT_DIR") }},
-		{"wardens", "beacon", preflight.Fail, func(w *world) { w.standing["dr"] = true }},
-		{"wardens", "ready to take over", preflight.Fail, func(w *world) { b := w.beacons["dr"]; b.Ready = false; w.beacons["dr"] = b }},
-		{"replication", "replication lag", preflight.Fail, func(w *world) { *w.status.Sites[1].LagMS = 40_000 }},
-		{"replication", "replication lag", preflight.Unknown, func(w *world) { w.status.Sites[1].LagMS = nil }},
-		{"replication", "secondary db-dr", preflight.Fail, func(w *world) {
-			g := w.global[west]
-			g.Members = slices.Clone(g.Members)
-			g.Members[1].Synchronized = false
-			w.global[west] = g
-		}},
-		{"replication", "status", preflight.Fail, func(w *world) { g := w.global[east]; g.Status = "failing-over"; w.global[east] = g }},
-		{"instances", "instances", preflight.Fail, func(w *world) { change(w.clusters, "db-dr", func(c *aws.DBCluster) { c.Instances = nil }) }},
-		{"instances", "status", preflight.Fail, func(w *world) { change(w.clusters, "db-dr", func(c *aws.DBCluster) { c.Status = "stopped" }) }},
-		{"instances", "status", preflight.Fail, func(w *world) {
-			change(w.clusters, "db-dr", func(c *aws.DBCluster) { c.Instances[1].Status = "rebooting" })
-		}},
-		{"instances", "engine", preflight.Fail, func(w *world) { change(w.clusters, "db-dr", func(c *aws.DBCluster) { c.EngineVersion = "16.4" }) }},
-		{"instances", "instance classes", preflight.Warn, func(w *world) {
-			change(w.clusters, "db-dr", func(c *aws.DBCluster) { c.Instances[0].Class = "db.t4g.medium" })
-		}},
-		{"parameters", "settings", preflight.Fail, func(w *world) { w.parameters["pg-dr"]["max_connections"] = "100" }},
-		{"parameters", "parameters", preflight.Fail, func(w *world) {
-			change(w.clusters, "db-dr", func(c *aws.DBCluster) { c.Instances[0].ParametersInSync = false })
-		}},
-		{"backups", "backup retention", preflight.Fail, func(w *world) { change(w.clusters, "db-dr", func(c *aws.DBCluster) { c.BackupRetentionDays = 1 }) }},
-		{"database", "login", preflight.Fail, func(w *world) { w.databaseErrors["dr"] = preflight.ErrPassword }},
-		{"database", "write fence", preflight.Fail, func(w *world) { v := w.databases["dr"]; v.State.Installed = false; w.databases["dr"] = v }},
-		{"database", "tables behind the fence", preflight.Fail, func(w *world) { v := w.databases["dr"]; v.ProtectedTables = 0; w.databases["dr"] = v }},
-		{"database", "max_prepared", preflight.Fail, func(w *world) { v := w.databases["dr"]; v.State.MaxPreparedTransactions = 5; w.databases["dr"] = v }},
-		{"database", "role of the database", preflight.Fail, func(w *world) { v := w.databases["dr"]; v.State.InRecovery = false; w.databases["dr"] = v }},
-		{"database", "server version", preflight.Fail, func(w *world) { v := w.databases["dr"]; v.ServerVersion = "15"; w.databases["dr"] = v }},
-		{"images", "in the registry of us-west-2", preflight.Fail, func(w *world) { delete(w.digests, west+"/app") }},
-		{"images", "digest in both regions", preflight.Fail, func(w *world) { w.digests[west+"/app"] = strings.Replace(digest, "0", "f", 1) }},
-		{"images", "registry", preflight.Fail, func(w *world) {
-			w.definitions["td-app-dr"].Containers[0].Image = registry + east + ".amazonaws.com/app:v1"
-		}},
-		{"images", "registry", preflight.Warn, func(w *world) { w.definitions["td-app-dr"].Containers[0].Image = "docker.io/app:v1" }},
-		{"capacity", "application tasks", preflight.Fail, func(w *world) { service(w, "app-dr", 0, 0) }},
-		{"capacity", "healthy targets", preflight.Fail, func(w *world) { w.health["tg-app-dr"] = []aws.Target{{State: "unhealthy"}} }},
-		{"capacity", "autoscaling maximum", preflight.Fail, func(w *world) { w.maximum = 1 }},
-		{"canary", "a new task", preflight.Fail, func(w *world) { w.errs["run"] = errors.New("RESOURCE:ENI") }},
-		{"canary", "a new task", preflight.Fail, func(w *world) {
-			w.canary = []aws.Task{{LastStatus: "PENDING"}, {LastStatus: "RUNNING"}, {LastStatus: "STOPPED", StoppedReason: "exit 1"}}
-		}},
-		{"canary", "a new task", preflight.Fail, func(w *world) { w.canary = []aws.Task{{LastStatus: "PENDING"}} }},
-		{"quotas", "vCPUs", preflight.Fail, func(w *world) {
-			w.quotas["L-3032A538"] = aws.Quota{Name: "Fargate On-Demand vCPU resource count", Value: 0.75}
-		}},
-		{"quotas", "vCPUs", preflight.Unknown, func(w *world) { w.quotas["L-3032A538"] = aws.Quota{Name: "something else", Value: 600} }},
-		{"quotas", "snapshots", preflight.Fail, func(w *world) { w.manual = 100 }},
-		{"alarms", "actions", preflight.Fail, func(w *world) { w.alarms[west][0].ActionsEnabled = false }},
-		{"alarms", "state", preflight.Fail, func(w *world) { w.alarms[west][0].State = "ALARM" }},
-		{"alarms", "state", preflight.Unknown, func(w *world) { w.alarms[west][0].State = "INSUFFICIENT_DATA" }},
-		{"alarms", "alarm on", preflight.Fail, func(w *world) { w.alarms[west][0].Metric = "CPUUtilization" }},
-		{"subscriptions", "confirmed subscriptions", preflight.Fail, func(w *world) { clear(w.subscriptions) }},
-		{"subscriptions", "confirmed subscriptions", preflight.Fail, func(w *world) {
-			for _, s := range w.subscriptions {
-				s[0].Confirmed = false
-			}
-		}},
-		{"dns", "PRIMARY record", preflight.Fail, func(w *world) { w.records = w.records[1:] }},
-		{"dns", "target", preflight.Fail, func(w *world) { w.records[1].Alias = "primary.elb.example.com" }},
-		{"dns", "TTL", preflight.Fail, func(w *world) { w.records[0].TTL = time.Hour }},
-		{"dns", "evaluates", preflight.Fail, func(w *world) { w.records[0].EvaluateTargetHealth = true }},
-		{"dns", "health check", preflight.Fail, func(w *world) { w.records[1].HealthCheckID = "another" }},
-		{"dns", "health check", preflight.Fail, func(w *world) { w.records[0].HealthCheckID = "" }},
-		{"dns", "protocol and port", preflight.Fail, func(w *world) { w.check.Type, w.check.Port = "HTTP", 443 }},
-		{"dns", "protocol and port", preflight.Fail, func(w *world) { w.check.Port = 8443 }},
-		{"dns", "path", preflight.Fail, func(w *world) { w.check.Path = "/" }},
-		{"dns", "name", preflight.Fail, func(w *world) { w.check.FQDN = "app.example.com" }},
-		{"dns", "disabled", preflight.Fail, func(w *world) { w.check.Disabled = true }},
-		{"dns", "time to detect", preflight.Warn, func(w *world) { w.check.Interval = 30 * time.Second }},
-		{"dns", "rule for /healthz", preflight.Fail, func(w *world) { w.listeners["lb-dr"][1].Paths["/healthz"] = []string{"tg-app-dr"} }},
-		{"dns", "rule for /healthz", preflight.Fail, func(w *world) { delete(w.listeners["lb-dr"][1].Paths, "/healthz") }},
-		{"keep-alive", "client keep-alive", preflight.Fail, func(w *world) { w.keepAlive["lb-dr"] = time.Hour }},
-		{"permissions", "rds:FailoverGlobalCluster on arn:aws:rds:us-west-2", preflight.Fail, func(w *world) {
-			w.denied = func(role string, c aws.Call) bool {
-				return forbidden(role, c) || c.Action == "rds:FailoverGlobalCluster" && strings.Contains(c.Resource, "db-dr")
-			}
-		}},
-		{"permissions", "rds:FailoverGlobalCluster on arn:aws:rds:us-east-1", preflight.Fail, func(w *world) { w.denied = func(string, aws.Call) bool { return false } }},
-		{"permissions", "secretsmanager:GetSecretValue", preflight.Fail, func(w *world) {
-			w.denied = func(role string, c aws.Call) bool {
-				return forbidden(role, c) || strings.HasPrefix(c.Action, "secretsmanager")
-			}
-		}},
-		{"permissions", "role", preflight.Fail, func(w *world) {
-			td := w.definitions["td-warden-dr"]
-			td.TaskRoleARN = ""
-			w.definitions["td-warden-dr"] = td
-		}},
-		{"clocks", "rate", preflight.Fail, func(w *world) { w.clockRate = 1.02 }},
-		{"clocks", "rate", preflight.Unknown, func(w *world) { w.clockDelay = 2 * time.Second }},
-		{"clocks", "clock against", preflight.Warn, func(w *world) { w.serverOffset = time.Minute }},
-	} {
+	for _, c := range breakages {
 		t.Run(c.check+"/"+c.what, func(t *testing.T) {
 			w := healthy()
 			c.sabotage(w)
