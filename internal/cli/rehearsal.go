@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -154,19 +153,9 @@ func (f *rehearsalFlags) render(ctx context.Context, progress io.Writer) (topolo
 	return topology.Topology{}, usagef("--terraform %s: %w", f.terraform, err)
 }
 
-// The lease and margin of a deployment whose output does not say.
-const defaultLease, defaultMargin = 20 * time.Second, 2500 * time.Millisecond
-
 // checkSpeed refuses a speed at which the lease would be no longer than what the margin needs.
 func checkSpeed(topo topology.Topology, speed float64) error {
-	output, _ := topo.Outputs["holdfast"].(map[string]any)
-	seconds := func(key string, otherwise time.Duration) time.Duration {
-		if v, ok := output[key].(float64); ok {
-			return time.Duration(v * float64(time.Second))
-		}
-		return otherwise
-	}
-	lease, margin := seconds("lease_seconds", defaultLease), seconds("margin_seconds", defaultMargin)
+	lease, margin := topo.Lease, topo.Margin
 	if _, _, err := term.Scale(lease, margin, speed); err != nil {
 		// lease/N ≥ 2((margin − p)/N + p) solved for N, with p the physical part of the margin.
 		highest := float64(lease-2*(margin-term.PhysicalMargin)) / float64(2*term.PhysicalMargin)

@@ -359,7 +359,11 @@ func decideStandby(o Observation) Decision {
 	case r.State == term.Granted && r.GrantedTo == o.Site && drained(o) && o.Database.HasTerm(r.ServedTerm):
 		return acquire(o, "the term was granted")
 	case hasTail(o) && !(o.Watch.Expired(r) && len(gates(o)) == 0):
-		return Decision{Step: ExportTail, Reason: "the own old volume may hold commits that " + o.Peer + " has not"}
+		d := Decision{Step: ExportTail, Reason: "the own old volume may hold commits that " + o.Peer + " has not"}
+		if o.Watch.Expired(r) {
+			d.Refusals = gates(o) // the other site is silent too, so the export can't succeed: an operator has to decide
+		}
+		return d
 	case o.Watch.Expired(r):
 		return decideExpired(o)
 	case writerWithoutTerm(o) && (r.Wanted == nil || r.Wanted.Site != o.Site):

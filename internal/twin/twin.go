@@ -195,22 +195,9 @@ func (t *Twin) check(context.Context) error {
 	if len(t.topo.Sites) != 2 {
 		return fmt.Errorf("the topology has %d sites, want 2", len(t.topo.Sites))
 	}
-	lease, margin := leaseOf(t.topo)
 	var err error
-	t.lease, t.margin, err = term.Scale(lease, margin, t.opts.Speed)
+	t.lease, t.margin, err = term.Scale(t.topo.Lease, t.topo.Margin, t.opts.Speed)
 	return err
-}
-
-// leaseOf reads lease and margin from the deployment's output, which is where "holdfast init" finds them too.
-func leaseOf(topo topology.Topology) (lease, margin time.Duration) {
-	output, _ := topo.Outputs["holdfast"].(map[string]any)
-	seconds := func(key string, otherwise float64) time.Duration {
-		if v, ok := output[key].(float64); ok {
-			otherwise = v
-		}
-		return time.Duration(otherwise * float64(time.Second))
-	}
-	return seconds("lease_seconds", 20), seconds("margin_seconds", 2.5)
 }
 
 func (t *Twin) reserve(context.Context) error {
