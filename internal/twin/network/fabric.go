@@ -107,6 +107,8 @@ type Fabric struct {
 
 	// anyFrozen spares the lock while no region is frozen, which is nearly always.
 	anyFrozen atomic.Bool
+	// anyCut does the same for regions that are cut off from the outside.
+	anyCut atomic.Bool
 }
 
 // New reserves a block of addresses. The error wraps [ErrBlockInUse] if the block, or every block, is taken.

@@ -69,7 +69,8 @@ func (f *Fabric) awaitThaw(over <-chan struct{}, region string) {
 // Listen listens for a server of a region that runs in this process. While the region is frozen the server hears
 // nothing and nothing of it is heard, as if it were a process that is stopped.
 //
-// Admit, if not nil, is asked about every new connection by the client's address: it returns when the network lets the
+// Admit is for servers of clients, which also hear nothing from the outside while their region's link to it is partitioned.
+// It, if not nil, is asked about every new connection by the client's address: it returns when the network lets the
 // connection through, or an error when ctx ends. Until then the client waits in silence.
 func (f *Fabric) Listen(region, address string, admit func(ctx context.Context, from netip.Addr) error) (net.Listener, error) {
 	listener, err := net.Listen("tcp4", address)
@@ -143,12 +144,12 @@ func (c *regionConn) Read(p []byte) (int, error) {
 		}
 	}
 	n, err := c.Conn.Read(p)
-	c.fabric.awaitThaw(c.open.Done(), c.region)
+	c.await()
 	return n, err
 }
 
 func (c *regionConn) Write(p []byte) (int, error) {
-	c.fabric.awaitThaw(c.open.Done(), c.region)
+	c.await()
 	return c.Conn.Write(p)
 }
 
@@ -159,7 +160,7 @@ func (c *regionConn) Close() error {
 
 // CloseWrite ends one direction, as an upgraded connection does.
 func (c *regionConn) CloseWrite() error {
-	c.fabric.awaitThaw(c.open.Done(), c.region)
+	c.await()
 	return c.Conn.(*net.TCPConn).CloseWrite()
 }
 

@@ -47,6 +47,7 @@ func (f *Fabric) SetLink(a, b string, state LinkState) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.links[pairOf(a, b)] = state
+	f.cutClients()
 	f.broadcast()
 }
 
