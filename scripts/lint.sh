@@ -33,12 +33,19 @@ terraform_lint() {
 	return "$result"
 }
 
+terraform_validate() {
+	scripts/terraform -chdir=infra init -backend=false -no-color >/dev/null && scripts/terraform -chdir=infra validate -no-color >/dev/null
+}
+
 scripts() { git ls-files '*.sh' .ci/run scripts/terraform | xargs shellcheck; }
 
 check gofumpt formatted
 check vet go vet ./...
 check staticcheck go tool staticcheck ./...
 if command -v shellcheck >/dev/null; then check shellcheck scripts; else say "  --   shellcheck is not installed"; fi
-if terraform_find >/dev/null; then check "terraform fmt" scripts/terraform fmt -check -recursive infra; else say "  --   terraform is not there: make setup"; fi
+if terraform_find >/dev/null; then
+	check "terraform fmt" scripts/terraform fmt -check -recursive infra
+	check "terraform validate" terraform_validate
+else say "  --   terraform is not there: make setup"; fi
 if command -v tflint >/dev/null; then check tflint terraform_lint; else say "  --   tflint is not there, so it did not run: 'make tflint' builds it, once, for about ten minutes"; fi
 exit "$failed"

@@ -88,6 +88,15 @@ func TestProblemsNameTheResource(t *testing.T) {
 		"listener to an unknown target group": {
 			set("aws_lb_listener", "default_action", []any{map[string]any{"type": "forward", "target_group_arn": nowhere}}), "module.", "default_action[0].target_group_arn", "of no aws_lb_target_group",
 		},
+		"listener with a weight to an unknown target group": {
+			set("aws_lb_listener", "default_action.forward.target_group.arn", nowhere), "module.", "default_action[0].forward[0].target_group[0].arn", "of no aws_lb_target_group",
+		},
+		"listener with a weight that is too large": {
+			set("aws_lb_listener", "default_action.forward.target_group.weight", 1000.0), "module.", "default_action[0].forward[0].target_group[0].weight", "from 0 to 999",
+		},
+		"listener that forwards nowhere": {
+			set("aws_lb_listener", "default_action.forward.target_group", []any{}), "module.", "default_action[0].forward[0].target_group", "is there 0 times",
+		},
 		"service of an unknown cluster": {
 			set("aws_ecs_service", "cluster", "arn:aws:ecs:us-east-1:123456789012:cluster/nowhere"), "module.", "cluster", "of no aws_ecs_cluster",
 		},
@@ -202,6 +211,36 @@ func TestMembershipIsReadFromTheGlobalClusterToo(t *testing.T) {
 	first(t, resources, "aws_rds_global_cluster").AttributeValues["global_cluster_members"] = members
 	if got, err := parse(resources, outputs); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("members by the global cluster's own word: %v", err)
+	}
+}
+
+// A state that was read back from AWS names the target group of the old form beside the weights.
+func TestWeightsWinOverASingleTargetGroup(t *testing.T) {
+	resources, outputs, err := decode(DefaultState())
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := first(t, resources, "aws_lb_listener")
+	action := listener.AttributeValues["default_action"].([]any)[0].(map[string]any)
+	groups := action["forward"].([]any)[0].(map[string]any)["target_group"].([]any)
+	if len(groups) != 2 {
+		t.Fatalf("the listener has the target groups %v", groups)
+	}
+	a, b := groups[0].(map[string]any), groups[1].(map[string]any)
+	action["target_group_arn"] = a["arn"]
+	a["weight"], b["weight"] = 1.0, "3" // the provider writes some numbers as text
+	topo, err := parse(resources, outputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Action{
+		Type: "forward", TargetGroupARN: b["arn"].(string),
+		TargetGroups: []WeightedTargetGroup{{TargetGroupARN: a["arn"].(string), Weight: 1}, {TargetGroupARN: b["arn"].(string), Weight: 3}},
+	}
+	for _, l := range topo.Listeners {
+		if l.ARN == listener.AttributeValues["arn"] && !reflect.DeepEqual(l.Default, want) {
+			t.Errorf("default action %+v, want %+v", l.Default, want)
+		}
 	}
 }
 

@@ -124,7 +124,8 @@ func (p *parser) readAction(o object) Action {
 	case "forward":
 		a.TargetGroupARN = o.optional("target_group_arn")
 		p.want(kindTargetGroup, a.TargetGroupARN, o, "target_group_arn")
-		if a.TargetGroupARN == "" {
+		// A state that was read back from AWS may have both; then the weights say more.
+		if a.TargetGroupARN == "" || len(o.blocks("forward")) > 0 {
 			a.TargetGroupARN, a.TargetGroups = p.readForward(o)
 		}
 	case "redirect":
@@ -151,8 +152,9 @@ func (p *parser) readForward(o object) (heaviest string, all []WeightedTargetGro
 		return "", nil
 	}
 	groups := forward.blocks("target_group")
-	if len(groups) == 0 {
-		forward.problem("target_group", "is missing", setInTerraform)
+	const maximum = 5 // of the load balancer's API
+	if len(groups) == 0 || len(groups) > maximum {
+		forward.problem("target_group", fmt.Sprintf("is there %d times", len(groups)), fmt.Sprintf("name 1 to %d target groups", maximum))
 	}
 	weight := -1
 	for _, group := range groups {
