@@ -88,15 +88,9 @@ func TestProblemsNameTheResource(t *testing.T) {
 		"listener to an unknown target group": {
 			set("aws_lb_listener", "default_action", []any{map[string]any{"type": "forward", "target_group_arn": nowhere}}), "module.", "default_action[0].target_group_arn", "of no aws_lb_target_group",
 		},
-		"listener with a weight to an unknown target group": {
-			set("aws_lb_listener", "default_action.forward.target_group.arn", nowhere), "module.", "default_action[0].forward[0].target_group[0].arn", "of no aws_lb_target_group",
-		},
-		"listener with a weight that is too large": {
-			set("aws_lb_listener", "default_action.forward.target_group.weight", 1000.0), "module.", "default_action[0].forward[0].target_group[0].weight", "from 0 to 999",
-		},
-		"listener that forwards nowhere": {
-			set("aws_lb_listener", "default_action.forward.target_group", []any{}), "module.", "default_action[0].forward[0].target_group", "is there 0 times",
-		},
+		"weight to an unknown target group": {set("aws_lb_listener", "default_action.forward.target_group.arn", nowhere), "module.", "default_action[0].forward[0].target_group[0].arn", "of no aws_lb_target_group"},
+		"weight that is too large":          {set("aws_lb_listener", "default_action.forward.target_group.weight", 1000.0), "module.", "default_action[0].forward[0].target_group[0].weight", "from 0 to 999"},
+		"listener that forwards nowhere":    {set("aws_lb_listener", "default_action.forward.target_group", []any{}), "module.", "default_action[0].forward[0].target_group", "is there 0 times"},
 		"service of an unknown cluster": {
 			set("aws_ecs_service", "cluster", "arn:aws:ecs:us-east-1:123456789012:cluster/nowhere"), "module.", "cluster", "of no aws_ecs_cluster",
 		},
