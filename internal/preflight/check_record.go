@@ -114,13 +114,16 @@ func (p *preflight) sameSettings(configs map[string]warden.Config) Finding {
 		"give both sites the same mode, limits, table and global database in the Terraform, and deploy both")
 }
 
+// beaconWatch is how long the beacons are watched at least; a lease is longer in a real deployment.
+const beaconWatch = 4 * time.Second
+
 // checkBeacons watches the beacons move, which is how the wardens themselves judge freshness.
 func (p *preflight) checkBeacons(ctx context.Context) []Finding {
 	first, err := p.src.Deployment.Beacons(ctx)
 	if err != nil {
 		return []Finding{subject("beacons").unknown("beacons", err, "readable", remedyAsk)}
 	}
-	limit := 10 * time.Second
+	limit := beaconWatch
 	if r := p.status.Record; r != nil {
 		limit = max(limit, r.Lease())
 	}
