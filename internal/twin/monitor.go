@@ -105,11 +105,12 @@ func (m *monitor) notify(ctx context.Context, action string, n alarms.Notificati
 	return fmt.Errorf("the twin has no action of the service %s", arn.Service)
 }
 
+// alarmChanged tells of alarms that go off and are over. Those of target tracking are left out: what they do shows.
 func (m *monitor) alarmChanged(n alarms.Notification) {
-	if strings.HasPrefix(n.Alarm.Name, "TargetTracking-") {
-		return // people watch what it does: tasks come and go
+	if strings.HasPrefix(n.Alarm.Name, "TargetTracking-") || n.From != alarms.Alarm && n.To != alarms.Alarm {
+		return
 	}
-	m.t.tell(m.t.siteOf(n.Alarm.Region), "alarm", "%s is %s, was %s: %s", n.Alarm.Name, n.To, n.From, n.Reason)
+	m.t.tell(m.t.siteOf(n.Alarm.Region), "alarm", "%s is %s, was %s", n.Alarm.Name, n.To, n.From)
 }
 
 // databaseEvent hands an event over for delivery. It does not block.
