@@ -34,8 +34,8 @@ const (
 
 var boundaries = map[string]boundary{
 	"the decisions and the data know no adapter": {
-		why:           "failover, term and topology are pure: they must be testable without a clock, a network or a database",
-		applies:       code("internal/failover", "internal/term", "internal/topology"),
+		why:           "failover, term, topology and reach are pure: they must be testable without a clock, a network or a database",
+		applies:       code("internal/failover", "internal/term", "internal/topology", "internal/reach"),
 		forbidden:     prefixes(pgx, awsSDK, "net/http", "database/sql", modulePath+"/internal/aws", modulePath+"/internal/warden", twin),
 		throughOthers: true,
 	},

@@ -53,6 +53,16 @@ func (t *Twin) placeParts() {
 	}
 }
 
+// tellRefused tells of the connections that the deployment needs and its own networks drop: the twin comes up all the
+// same, and then behaves as the deployment would.
+func (t *Twin) tellRefused() {
+	for _, f := range reach.Flows(t.topo) {
+		if !f.OK {
+			t.tell("", "network", "%s", f)
+		}
+	}
+}
+
 // admitCall is asked about every call of the AWS API: the caller's networks must lead to the service.
 func (t *Twin) admitCall(ctx context.Context, from netip.Addr, region, service string) error {
 	return t.vpc.Admit(ctx, t.vpc.At(from), reach.Service(region, service), httpsPort)

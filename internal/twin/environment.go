@@ -23,9 +23,9 @@ const (
 	exportVariable   = "HOLDFAST_EXPORT_DIR"
 )
 
-// environment is a container's whole environment. Names that only DNS on AWS knows are replaced by addresses, so any
-// program finds its database, by relays of the task's own; durations of the project's own programs are divided by the speed; secrets get values;
-// the AWS variables point at the region's own endpoint.
+// environment is a container's whole environment. Names that only DNS on AWS knows are replaced by addresses of the
+// task's own relays, so any program finds its database; durations of the project's own programs are divided by the speed;
+// secrets get values; the AWS variables point at the region's own endpoint.
 func (t *Twin) environment(svc topology.Service, c topology.Container, address netip.Addr) []string {
 	t.mu.Lock()
 	a := t.attached[address]

@@ -70,6 +70,7 @@ func (t *Twin) prepare(context.Context) error {
 		return err
 	}
 	t.placeParts()
+	t.tellRefused()
 	return t.prepareServices()
 }
 

@@ -56,7 +56,7 @@ type Options struct {
 type Event struct {
 	At   time.Time
 	Site string
-	// Kind is "region", "dns", "database", "task", "warden", "target" or "alarm".
+	// Kind is "region", "dns", "database", "task", "warden", "target", "alarm" or "network".
 	Kind string
 	Text string
 }
