@@ -13,6 +13,7 @@ import (
 
 	"holdfast/internal/drill/acquirer"
 	"holdfast/internal/fence"
+	"holdfast/internal/fence/fencetest"
 	"holdfast/internal/payment/postgres"
 	"holdfast/internal/pgserver"
 	"holdfast/internal/pgserver/pgservertest"
@@ -42,7 +43,7 @@ func paydServer(t *testing.T) (*pgserver.Server, string, *pgxpool.Pool) {
 	if err := fence.RecordTerm(t.Context(), pool, 1, "primary"); err != nil {
 		t.Fatal(err)
 	}
-	if err := fence.Extend(t.Context(), pool, 1, time.Now().Add(time.Hour), 1); err != nil {
+	if err := fencetest.Extend(t.Context(), pool, 1, time.Now().Add(time.Hour), 1); err != nil {
 		t.Fatal(err)
 	}
 	return server, dsn, pool

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/internal/fence"
+	"holdfast/internal/fence/fencetest"
 	"holdfast/internal/pgserver"
 	"holdfast/internal/pgserver/pgservertest"
 )
@@ -71,7 +72,7 @@ func TestPromotedCopyHoldsNoLease(t *testing.T) {
 	})
 	ctx := testContext(t)
 	wantError(t, fence.EnsureSchema(ctx, other), fence.ErrStandby)
-	wantError(t, fence.Extend(ctx, other, 1, time.Now().Add(time.Hour), 1), fence.ErrStandby)
+	wantError(t, fencetest.Extend(ctx, other, 1, time.Now().Add(time.Hour), 1), fence.ErrStandby)
 	wantError(t, fence.Seal(ctx, other, 1), fence.ErrStandby)
 	wantError(t, fence.RecordTerm(ctx, other, 2, "dr"), fence.ErrStandby)
 	_, err := fence.Drain(ctx, other, 1)

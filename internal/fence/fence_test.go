@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"holdfast/internal/fence"
+	"holdfast/internal/fence/fencetest"
 	"holdfast/internal/pgserver/pgservertest"
 )
 
@@ -74,7 +75,7 @@ func sample(t testing.TB, db fence.DB) fence.State {
 // extend gives a lease of the duration from the database's present.
 func extend(t testing.TB, db fence.DB, s int64, d time.Duration) {
 	t.Helper()
-	if err := fence.Extend(testContext(t), db, number(s), sample(t, db).DatabaseTime.Add(d), 1); err != nil {
+	if err := fencetest.Extend(testContext(t), db, number(s), sample(t, db).DatabaseTime.Add(d), 1); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -225,7 +226,7 @@ func testSampleBare(t *testing.T, dsn string) {
 		t.Fatalf("got %+v", s)
 	}
 	ctx := testContext(t)
-	wantError(t, fence.Extend(ctx, conn, 1, time.Now(), 1), fence.ErrNotInstalled)
+	wantError(t, fencetest.Extend(ctx, conn, 1, time.Now(), 1), fence.ErrNotInstalled)
 	wantError(t, fence.Seal(ctx, conn, 1), fence.ErrNotInstalled)
 	wantError(t, fence.RecordTerm(ctx, conn, 1, "primary"), fence.ErrNotInstalled)
 	wantError(t, fence.Protect(ctx, conn, "pg_class"), fence.ErrNotInstalled)
@@ -304,7 +305,7 @@ func testApplicationRole(t *testing.T, dsn string) {
 	if _, err := app.Exec(testContext(t), "UPDATE holdfast.write_lease SET valid_until = 'infinity'"); err == nil {
 		t.Fatal("the application's role may change the lease")
 	}
-	wantError(t, fence.Extend(testContext(t), app, 1, time.Now(), 1), fence.ErrPrivilege)
+	wantError(t, fencetest.Extend(testContext(t), app, 1, time.Now(), 1), fence.ErrPrivilege)
 }
 
 func testRefused(t *testing.T, dsn string) {

@@ -18,22 +18,12 @@ var extendSQL string
 //go:embed sql/why.sql
 var whySQL string
 
-// Extend lets commits pass under the term until validUntil, a time on the database's own clock that the caller derived
-// from a [Sample] (P8). For one term and server validUntil and renewal never move backwards, so a late, older extension
-// changes nothing. Errors: [ErrSealed], [ErrStaleTerm], [ErrPreparedTransactions], [ErrStandby], [ErrNotInstalled].
-//
-// Prefer [ExtendOn]: after an instance failover the new server's clock is another one.
-func Extend(ctx context.Context, db DB, n term.Number, validUntil time.Time, renewal int64) error {
-	return extend(ctx, db, nil, n, validUntil, renewal)
-}
-
-// ExtendOn is [Extend], but only on the server that was sampled: if the server that answers was started at another
-// time than serverStarted it returns [ErrServerChanged] and changes nothing.
+// ExtendOn lets commits pass under the term until validUntil, a time on the database's own clock that the caller derived
+// from a [Sample] (P8), on the server that was sampled: if the one that answers was started at another time than
+// serverStarted it returns [ErrServerChanged] and changes nothing, because after an instance failover the clock is another
+// one. For one term and server validUntil and renewal never move backwards, so a late, older extension changes nothing.
+// Errors: [ErrSealed], [ErrStaleTerm], [ErrPreparedTransactions], [ErrStandby], [ErrNotInstalled].
 func ExtendOn(ctx context.Context, db DB, serverStarted time.Time, n term.Number, validUntil time.Time, renewal int64) error {
-	return extend(ctx, db, &serverStarted, n, validUntil, renewal)
-}
-
-func extend(ctx context.Context, db DB, serverStarted *time.Time, n term.Number, validUntil time.Time, renewal int64) error {
 	operation := fmt.Sprintf("extend the write lease of term %d", n)
 	var current, sealed term.Number
 	var started time.Time
@@ -52,7 +42,7 @@ func extend(ctx context.Context, db DB, serverStarted *time.Time, n term.Number,
 		return explain(operation, err)
 	case prepared != 0:
 		return fmt.Errorf("%s: %w", operation, ErrPreparedTransactions)
-	case serverStarted != nil && !started.Equal(*serverStarted):
+	case !started.Equal(serverStarted):
 		return fmt.Errorf("%s: %w (started %s, sampled %s)", operation, ErrServerChanged,
 			started.Format(time.RFC3339Nano), serverStarted.Format(time.RFC3339Nano))
 	case n <= sealed:

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"holdfast/internal/fence"
+	"holdfast/internal/fence/fencetest"
 	"holdfast/internal/term"
 )
 
@@ -38,7 +39,7 @@ func testExtend(t *testing.T, dsn string) {
 		{"the old term arrives late", 3, 40, 12, fence.ErrStaleTerm, 10, 1},
 	}
 	for _, s := range steps {
-		err := fence.Extend(ctx, conn, s.term, at(s.until), s.renewal)
+		err := fencetest.Extend(ctx, conn, s.term, at(s.until), s.renewal)
 		if !errors.Is(err, s.err) {
 			t.Fatalf("%s: got %v, want %v", s.name, err, s.err)
 		}
@@ -52,7 +53,7 @@ func testExtend(t *testing.T, dsn string) {
 	if s := sample(t, conn); s.LeaseValid() {
 		t.Fatalf("another server's lease passes for valid: %+v", s)
 	}
-	if err := fence.Extend(ctx, conn, 4, at(5), 2); err != nil {
+	if err := fencetest.Extend(ctx, conn, 4, at(5), 2); err != nil {
 		t.Fatal(err)
 	}
 	if s := sample(t, conn); !s.Lease.ValidUntil.Equal(at(5)) || !s.Lease.ServerStarted.Equal(s.ServerStarted) {
@@ -64,7 +65,7 @@ func testExtend(t *testing.T, dsn string) {
 		t.Fatal(err)
 	}
 	mustExec(t, conn, "UPDATE holdfast.write_lease SET sealed_term = 4")
-	wantError(t, fence.Extend(ctx, conn, 4, at(60), 4), fence.ErrSealed)
+	wantError(t, fencetest.Extend(ctx, conn, 4, at(60), 4), fence.ErrSealed)
 	if s := sample(t, conn); !s.Lease.ValidUntil.Equal(at(50)) || s.LeaseValid() {
 		t.Fatalf("a sealed term was extended, or passes for valid: %+v", s.Lease)
 	}
@@ -87,7 +88,7 @@ func testExtendConcurrently(t *testing.T, dsn string) {
 			for i := range extensions {
 				// Each warden's own answers come in a disorder of their own.
 				step := i ^ (1 + warden)
-				if err := fence.Extend(ctx, pool, 5, base.Add(time.Duration(step)*time.Second), int64(step)); err != nil {
+				if err := fencetest.Extend(ctx, pool, 5, base.Add(time.Duration(step)*time.Second), int64(step)); err != nil {
 					done <- err
 					return
 				}

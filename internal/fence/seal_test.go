@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"holdfast/internal/fence"
+	"holdfast/internal/fence/fencetest"
 	"holdfast/internal/pgserver/pgservertest"
 )
 
@@ -28,7 +29,7 @@ func testSeal(t *testing.T, dsn string) {
 	_, err := conn.Exec(ctx, "INSERT INTO ledger VALUES (2)")
 	wantRefused(t, err)
 	// The sibling warden's renewal was confirmed before it heard of the seal.
-	wantError(t, fence.Extend(ctx, conn, 4, sample(t, conn).DatabaseTime.Add(time.Hour), 99), fence.ErrSealed)
+	wantError(t, fencetest.Extend(ctx, conn, 4, sample(t, conn).DatabaseTime.Add(time.Hour), 99), fence.ErrSealed)
 	// Taking a seal back is the next term (P14).
 	extend(t, conn, 5, time.Minute)
 	mustExec(t, conn, "INSERT INTO ledger VALUES (2)")
@@ -246,7 +247,7 @@ func TestAttackCommitPrepared(t *testing.T) {
 	if s.MaxPreparedTransactions != 2 {
 		t.Fatalf("sampled %d", s.MaxPreparedTransactions)
 	}
-	wantError(t, fence.Extend(ctx, conn, 2, s.DatabaseTime.Add(time.Minute), 1), fence.ErrPreparedTransactions)
+	wantError(t, fencetest.Extend(ctx, conn, 2, s.DatabaseTime.Add(time.Minute), 1), fence.ErrPreparedTransactions)
 	// As if it had been extended before the setting was changed.
 	mustExec(t, conn, "UPDATE holdfast.write_lease SET term = 2, valid_until = now() + interval '1 minute', server_started = pg_postmaster_start_time()")
 	mustExec(t, conn, "BEGIN; INSERT INTO ledger VALUES (1); PREPARE TRANSACTION 'attack'")

@@ -11,6 +11,7 @@ import (
 
 	"holdfast/internal/aws"
 	"holdfast/internal/fence"
+	"holdfast/internal/fence/fencetest"
 	"holdfast/internal/pgserver/pgservertest"
 	"holdfast/internal/term"
 	"holdfast/internal/term/termtest"
@@ -53,7 +54,7 @@ func newPinnable(t *testing.T) *pinnable {
 	t.Cleanup(func() { _ = writer.Close(context.Background()) })
 	ctx := t.Context()
 	err = errors.Join(fence.EnsureSchema(ctx, writer), fence.RecordTerm(ctx, writer, 7, "primary"),
-		fence.Extend(ctx, writer, 7, time.Now().Add(-time.Second), 1))
+		fencetest.Extend(ctx, writer, 7, time.Now().Add(-time.Second), 1))
 	if err != nil {
 		t.Fatal(err)
 	}

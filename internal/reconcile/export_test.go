@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"holdfast/internal/fence"
+	"holdfast/internal/fence/fencetest"
 	"holdfast/internal/pgserver"
 	"holdfast/internal/pgserver/pgservertest"
 	"holdfast/internal/term"
@@ -48,7 +49,7 @@ func serve(t *testing.T, conn *pgx.Conn, n term.Number, site string) {
 	if err := fence.RecordTerm(t.Context(), conn, n, site); err != nil {
 		t.Fatal(err)
 	}
-	if err := fence.Extend(t.Context(), conn, n, time.Now().Add(time.Hour), 1); err != nil {
+	if err := fencetest.Extend(t.Context(), conn, n, time.Now().Add(time.Hour), 1); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -21,6 +21,7 @@ import (
 
 	"holdfast/internal/failover"
 	"holdfast/internal/fence"
+	"holdfast/internal/fence/fencetest"
 	"holdfast/internal/pgserver"
 	"holdfast/internal/pgserver/pgservertest"
 	"holdfast/internal/term"
@@ -360,7 +361,7 @@ func standby(t *testing.T, renewal int64, more ...func(fence.DB) error) (dsn str
 	if err := fence.RecordTerm(ctx, conn, 1, "primary"); err != nil {
 		t.Fatal(err)
 	}
-	if err := fence.Extend(ctx, conn, 1, time.Now().Add(time.Hour), renewal); err != nil {
+	if err := fencetest.Extend(ctx, conn, 1, time.Now().Add(time.Hour), renewal); err != nil {
 		t.Fatal(err)
 	}
 	for _, write := range more {

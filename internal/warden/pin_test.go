@@ -10,6 +10,7 @@ import (
 
 	"holdfast/internal/failover"
 	"holdfast/internal/fence"
+	"holdfast/internal/fence/fencetest"
 	"holdfast/internal/pgserver/pgservertest"
 	"holdfast/internal/term"
 )
@@ -106,7 +107,7 @@ func TestPinRunsOut(t *testing.T) {
 	if err := fence.RecordTerm(ctx, conn, 1, "primary"); err != nil {
 		t.Fatal(err)
 	}
-	if err := fence.Extend(ctx, conn, 1, time.Now().Add(-time.Second), 1); err != nil {
+	if err := fencetest.Extend(ctx, conn, 1, time.Now().Add(-time.Second), 1); err != nil {
 		t.Fatal(err)
 	}
 	s := newSite(t, newStore(t, firstRecord()), "primary", "dr", dsn, "primary")

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"holdfast/internal/fence"
+	"holdfast/internal/fence/fencetest"
 	"holdfast/internal/payment/postgres"
 	"holdfast/internal/pgserver"
 	"holdfast/internal/pgserver/pgservertest"
@@ -42,7 +43,7 @@ func serving(t *testing.T) (*pgserver.Server, string) {
 	if err := fence.RecordTerm(t.Context(), pool, 1, "primary"); err != nil {
 		t.Fatal(err)
 	}
-	if err := fence.Extend(t.Context(), pool, 1, time.Now().Add(time.Hour), 1); err != nil {
+	if err := fencetest.Extend(t.Context(), pool, 1, time.Now().Add(time.Hour), 1); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := pool.Exec(t.Context(), onePayment); err != nil {
