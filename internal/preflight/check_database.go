@@ -7,8 +7,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"holdfast/internal/aws"
+	"holdfast/internal/fence"
 	"holdfast/internal/operator"
 )
 
@@ -213,11 +215,26 @@ func (p *preflight) judgeDatabase(site operator.Site, v DatabaseView) []Finding 
 		s.want(v.State.MaxPreparedTransactions == 0, "max_prepared_transactions", v.State.MaxPreparedTransactions, "0",
 			"set it to 0 and reboot: COMMIT PREPARED goes past the fence"),
 	}
+	if site.Name == p.active.Name { // the standby has a copy of the same row
+		findings = append(findings, pin(s, v.State))
+	}
 	if v.State.Installed {
 		findings = append(findings, s.want(v.ProtectedTables > 0, "tables behind the fence", v.ProtectedTables, "at least one",
 			"run 'holdfast fence install --tables …' with the application's tables"))
 	}
 	return findings
+}
+
+// pin: under a pin the other site stands still until it is over, whatever happens (P18).
+func pin(s subject, state fence.State) Finding {
+	const what, wanted = "pin", "none in force"
+	newest := state.Pin
+	until := newest.PinnedAt.Add(newest.For)
+	if !newest.Open() || !state.DatabaseTime.Before(until) {
+		return s.want(true, what, wanted, wanted, "")
+	}
+	return s.want(false, what, fmt.Sprintf("site %s until %s, by %s", newest.Site, until.UTC().Format(time.RFC3339), newest.By), wanted,
+		"end it with 'holdfast unpin' once the term store answers: until then the other site does not take over")
 }
 
 func role(standby bool) string {

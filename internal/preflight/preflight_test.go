@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/internal/aws"
+	"holdfast/internal/fence"
 	"holdfast/internal/operator"
 	"holdfast/internal/preflight"
 	"holdfast/internal/term"
@@ -155,6 +156,12 @@ var breakages = []breakage{
 	{"database", "tables behind the fence", preflight.Fail, func(w *world) { v := w.databases["dr"]; v.ProtectedTables = 0; w.databases["dr"] = v }},
 	{"database", "max_prepared", preflight.Fail, func(w *world) { v := w.databases["dr"]; v.State.MaxPreparedTransactions = 5; w.databases["dr"] = v }},
 	{"database", "role of the database", preflight.Fail, func(w *world) { v := w.databases["dr"]; v.State.InRecovery = false; w.databases["dr"] = v }},
+	{"database", "pin", preflight.Fail, func(w *world) {
+		v := w.databases["primary"]
+		v.State.DatabaseTime = time.Now()
+		v.State.Pin = fence.Pin{ID: 1, Site: "primary", PinnedAt: v.State.DatabaseTime, For: time.Hour, By: "somebody"}
+		w.databases["primary"] = v
+	}},
 	{"database", "server version", preflight.Fail, func(w *world) { v := w.databases["dr"]; v.ServerVersion = "15"; w.databases["dr"] = v }},
 	{"images", "in the registry of us-west-2", preflight.Fail, func(w *world) { delete(w.digests, west+"/app") }},
 	{"images", "digest in both regions", preflight.Fail, func(w *world) { w.digests[west+"/app"] = strings.Replace(digest, "0", "f", 1) }},
