@@ -36,8 +36,10 @@ type entry struct {
 type change struct {
 	at instant
 	// lease is a new write_lease, served a new row of holdfast.terms; otherwise the change is a payment's.
-	lease   bool
-	served  term.Number
+	lease  bool
+	served term.Number
+	// pin is the version of a row of holdfast.pins, 0 if the change is none.
+	pin     int32
 	row     row
 	payment int32
 	entry   entry
@@ -55,6 +57,7 @@ type volume struct {
 	terms    []term.Number
 	payments []entry
 	sums     [currencies]int64
+	pin      int32
 }
 
 func (v *volume) status(payment int32) status {
@@ -69,6 +72,8 @@ func (v *volume) apply(c *change) {
 	switch {
 	case c.lease:
 		v.row = c.row
+	case c.pin > 0:
+		v.pin = c.pin
 	case c.served > 0:
 		v.terms = append(v.terms[:len(v.terms):len(v.terms)], c.served) // views of the old slice are about
 	default:
@@ -82,7 +87,7 @@ func (v *volume) apply(c *change) {
 
 func (v *volume) fork() *volume {
 	return &volume{
-		log: slices.Clone(v.log), row: v.row, terms: slices.Clone(v.terms), payments: slices.Clone(v.payments), sums: v.sums,
+		log: slices.Clone(v.log), row: v.row, terms: slices.Clone(v.terms), payments: slices.Clone(v.payments), sums: v.sums, pin: v.pin,
 	}
 }
 
@@ -160,6 +165,7 @@ func (d *database) extend(t term.Number, validUntil time.Duration, renewal int64
 func (d *database) record(t term.Number) {
 	if d.writer && !slices.Contains(d.volume.terms, t) && (len(d.volume.terms) == 0 || t > d.volume.terms[len(d.volume.terms)-1]) {
 		d.commit(change{served: t})
+		d.w.servedBy[t] = d.site
 	}
 }
 
@@ -333,5 +339,6 @@ func (c *control) switchover(target *site) {
 }
 
 func (c *control) cooperative() bool {
-	return c.w.cut[linkSites] == 0 && c.writer.db.serving() && c.writer.peer.db.serving() && c.writer.db.writer && !c.writer.peer.db.writer
+	from, to := c.writer.db, c.writer.peer.db
+	return c.w.cut[linkSites] == 0 && from.serving() && to.serving() && from.writer && !to.writer
 }

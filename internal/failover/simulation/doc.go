@@ -23,12 +23,14 @@
 //     either site, a recovery worker, a ledger with two entries per payment.
 //   - Faults, at any instant and in any number: see the list in fault.go. A trap freezes or crashes a warden right
 //     before or right after one of its effects. Operators ask for hand-overs, promote by hand, approve, accept the loss of
-//     data, and publish a longer lease, whatever else goes on.
+//     data, pin a site while the store is gone, and publish a longer lease, whatever else goes on.
 //
 // # What is checked, after every step
 //
 //   - I1: a commit check passes under one term at one site, and none after a later term's first elsewhere; nothing
 //     becomes durable under a drained term; nothing is acknowledged under a term once a later one has begun elsewhere.
+//     Elsewhere, because a holder that takes its term back goes on under the next one on the same server, where an old
+//     snapshot may still pass under the former: one ledger, one site, no harm.
 //   - I2: a granted hand-over loses no acknowledged payment; a takeover that no person forced loses no more than its
 //     gate allows; at the end each is in a surviving ledger, in an export, or on a volume that was kept.
 //   - I3: no purchase is charged twice.

@@ -23,11 +23,13 @@ const (
 	Handover
 	// Stale lets one site's copy fall behind, for long, before the other is cut off.
 	Stale
+	// StoreGone takes the term store away from everybody, and an operator pins the active site.
+	StoreGone
 	// Long is a storm over a longer time, so that whatever needs several changes of hands can happen.
 	Long
 )
 
-var profileNames = [...]string{"region loss", "storm", "burst", "expiry", "handover", "stale", "long"}
+var profileNames = [...]string{"region loss", "storm", "burst", "expiry", "handover", "stale", "store gone", "long"}
 
 func (p Profile) String() string { return profileNames[p] }
 
@@ -41,10 +43,12 @@ func (w *world) drawProfile() Profile {
 		return Burst
 	case n < 72:
 		return Expiry
-	case n < 92:
+	case n < 89:
 		return Handover
-	case n < 97:
+	case n < 93:
 		return Stale
+	case n < 97:
+		return StoreGone
 	}
 	return Long
 }
@@ -69,20 +73,20 @@ var faults = []fault{
 	{"trap", setTrap, nil},
 	{"trap", setTrap, nil},
 	{"application freeze", func(_ *world, s *site) { s.app.freeze() }, func(_ *world, s *site) { s.app.thaw() }},
-	{"application down", func(_ *world, s *site) { s.app.gone++ }, func(_ *world, s *site) { s.app.gone-- }},
-	{"application unhealthy", func(_ *world, s *site) { s.app.sick++ }, func(_ *world, s *site) { s.app.sick-- }},
+	counted("application down", func(_ *world, s *site) *int { return &s.app.gone }),
+	counted("application unhealthy", func(_ *world, s *site) *int { return &s.app.sick }),
 	{"application crash", func(_ *world, s *site) { s.restart(&s.app.process) }, nil},
-	{"store unreachable", func(_ *world, s *site) { s.storeCut++ }, func(_ *world, s *site) { s.storeCut-- }},
-	{"store slow", func(_ *world, s *site) { s.storeSlow++ }, func(_ *world, s *site) { s.storeSlow-- }},
-	{"store takes no writes", func(w *world, s *site) { w.store.readOnly[s.index]++ }, func(w *world, s *site) { w.store.readOnly[s.index]-- }},
-	{"store gone", func(w *world, _ *site) { w.store.gone++ }, func(w *world, _ *site) { w.store.gone-- }},
-	{"replica down", func(w *world, s *site) { w.store.replicaDown[s.index]++ }, func(w *world, s *site) { w.store.replicaDown[s.index]-- }},
-	{"witness lost", func(w *world, _ *site) { w.store.witnessDown++ }, func(w *world, _ *site) { w.store.witnessDown-- }},
-	{"witness unreachable", func(w *world, s *site) { w.cut[linkPrimaryWitness+s.index]++ }, func(w *world, s *site) { w.cut[linkPrimaryWitness+s.index]-- }},
-	{"sites partitioned", func(w *world, _ *site) { w.cut[linkSites]++ }, func(w *world, _ *site) { w.cut[linkSites]-- }},
-	{"replication stalled", func(w *world, _ *site) { w.replicationStalled++ }, func(w *world, _ *site) { w.replicationStalled-- }},
-	{"control plane down", func(_ *world, s *site) { s.controlDown++ }, func(_ *world, s *site) { s.controlDown-- }},
-	{"clients cut off", func(_ *world, s *site) { s.clientsCut++ }, func(_ *world, s *site) { s.clientsCut-- }},
+	counted("store unreachable", func(_ *world, s *site) *int { return &s.storeCut }),
+	counted("store slow", func(_ *world, s *site) *int { return &s.storeSlow }),
+	counted("store takes no writes", func(w *world, s *site) *int { return &w.store.readOnly[s.index] }),
+	counted("store gone", func(w *world, _ *site) *int { return &w.store.gone }),
+	counted("replica down", func(w *world, s *site) *int { return &w.store.replicaDown[s.index] }),
+	counted("witness lost", func(w *world, _ *site) *int { return &w.store.witnessDown }),
+	counted("witness unreachable", func(w *world, s *site) *int { return &w.cut[linkPrimaryWitness+s.index] }),
+	counted("sites partitioned", func(w *world, _ *site) *int { return &w.cut[linkSites] }),
+	counted("replication stalled", func(w *world, _ *site) *int { return &w.replicationStalled }),
+	counted("control plane down", func(_ *world, s *site) *int { return &s.controlDown }),
+	counted("clients cut off", func(_ *world, s *site) *int { return &s.clientsCut }),
 	{"wall clocks stepped", stepClocks, nil},
 	{"operator wants the site", want, nil},
 	{"operator wants the site and withdraws", want, withdraw},
@@ -90,7 +94,13 @@ var faults = []fault{
 	{"operator fails over by hand", failOverByHand, nil},
 	{"operator approves", approve, nil},
 	{"operator publishes a longer lease", lengthenLease, nil},
+	{"operator pins", operatorPins, nil},
 	{"record lost", loseRecord, nil},
+}
+
+// counted is a fault that a counter stands for.
+func counted(name string, of func(*world, *site) *int) fault {
+	return fault{name, func(w *world, s *site) { *of(w, s)++ }, func(w *world, s *site) { *of(w, s)-- }}
 }
 
 // inject schedules one fault.
@@ -148,7 +158,8 @@ func (w *world) scheduleFaults() instant {
 	switch w.profile {
 	case RegionLoss:
 		end = 3 * time.Minute
-		w.inject(byName("region loss"), w.sites[0], w.between(quietBefore+5*time.Second, quietBefore+15*time.Second), 10*time.Minute, 10*time.Minute)
+		at := w.between(quietBefore+5*time.Second, quietBefore+15*time.Second)
+		w.inject(byName("region loss"), w.sites[0], at, 10*time.Minute, 10*time.Minute)
 	case Storm:
 		w.storm(end, 2+w.rng.IntN(8))
 	case Burst:
@@ -166,6 +177,9 @@ func (w *world) scheduleFaults() instant {
 	case Stale:
 		end = 2 * faultPhase
 		w.scheduleStale(end)
+	case StoreGone:
+		end = 2 * faultPhase
+		w.schedulePin(end)
 	case Long:
 		end = longPhase
 		w.storm(end, 6+w.rng.IntN(16))
@@ -227,17 +241,18 @@ func (w *world) scheduleExpiry(at, end instant) {
 		if isolation.name == "witness unreachable" || w.chance(0.2) {
 			w.inject(byName("sites partitioned"), active, isolated, lasts, end)
 		}
+		if w.chance(0.3) { // a person who does not wait for the lease
+			w.inject(byName("operator fails over by hand"), active.peer, w.between(isolated, isolated+w.lease/2), 0, end)
+		}
 		worst := isolated + lasts
 		for range w.rng.IntN(4) {
 			f, s, when := w.anyFault(), active, w.between(w.now, worst+2*time.Second)
-			switch w.rng.IntN(5) {
+			switch w.rng.IntN(4) {
 			case 0:
-				f, s = byName("operator fails over by hand"), active.peer
-			case 1:
 				f, s = byName("wall clocks stepped"), w.anySite()
-			case 2:
+			case 1:
 				when = max(w.now, worst-w.between(0, 2*w.margin))
-			case 3:
+			case 2:
 				s = active.peer
 			}
 			w.inject(f, s, when, w.lasting(), end)

@@ -94,7 +94,8 @@ func (w *world) begun(s *site, t term.Number) {
 	// The gate measures on other clocks, and in whole leases.
 	limit := w.settings.MaxLag + w.settings.MaxLag/25 + w.lease + time.Second
 	if w.byHand == 0 && last-first > limit {
-		w.fail("I2: the takeover of term %d by %s lost payments of the last %v, although max_lag is %v", t, s.name, last-first, w.settings.MaxLag)
+		w.fail("I2: the takeover of term %d by %s lost payments of the last %v, although max_lag is %v",
+			t, s.name, last-first, w.settings.MaxLag)
 	}
 }
 
@@ -179,7 +180,8 @@ func (w *world) checkServing() {
 	}
 	w.waiting = w.decisionAwaited()
 	if w.waiting == "" {
-		w.fail("I5: nobody serves %v after the last fault, and no warden names a decision that it waits for: %s", w.now-w.healedAt, w.describe())
+		w.fail("I5: nobody serves %v after the last fault, and no warden names a decision that it waits for: %s",
+			w.now-w.healedAt, w.describe())
 	}
 }
 

@@ -42,11 +42,13 @@ func (d *warden) observe() {
 
 func (d *warden) databaseView(done func(failover.DatabaseView)) {
 	var s sample
+	asked := d.now()
 	d.ask(d.callLimit(), d.database(), func() { s = d.site.db.sample() }, func(answered bool) {
 		if !answered {
 			done(failover.DatabaseView{Err: "no answer"})
 			return
 		}
+		s.view.Pin = s.pinView(d.w, asked)
 		done(s.view)
 	})
 }
@@ -120,6 +122,10 @@ func (d *warden) observed(began term.Instant, database failover.DatabaseView, cl
 	m.Observed(o)
 	o = d.observation()
 	d.publishSoon()
+	if database.Pin.ID != 0 && !d.pinTicking {
+		d.pinTicking = true
+		d.after(d.renewEvery(), d.pinTick)
+	}
 	if !d.busy {
 		decision := d.mutate(o, failover.Decide(o))
 		if decision.Step != d.decision.Step || decision.Reason != d.decision.Reason {
@@ -215,6 +221,8 @@ func (d *warden) execute(o failover.Observation, decision failover.Decision, don
 		d.drain(t, done)
 	case failover.ExportTail:
 		d.exportTail(done)
+	case failover.EndPin:
+		inDatabase(d.callLimit(), db.endPin)
 	default:
 		done(false)
 	}

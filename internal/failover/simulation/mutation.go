@@ -61,6 +61,8 @@ const (
 	HoldOnWithoutWriter
 	// DropOldVolume rebuilds a secondary in place, whether or not its tail has been exported (P20).
 	DropOldVolume
+	// PinWithoutAbstention lets a pinned site go on without the store although the other one does not stand still (P18).
+	PinWithoutAbstention
 	// RandomReference draws a new charge reference for every row instead of deriving it from the payment (P21).
 	RandomReference
 	// NotFoundMeansFailed lets the recovery worker decline what the acquirer does not know yet (P21).
@@ -75,10 +77,12 @@ var names = [mutations]string{
 	TrustFromAnswer: "trust-from-answer", HolderNameGivesTrust: "holder-name-gives-trust", WatchFromRequest: "watch-from-request",
 	ClearInsteadOfTakeBack: "clear-instead-of-take-back", LocalSettings: "local-settings", EmptyStart: "empty-start",
 	ForeignLeaseRow: "foreign-lease-row", FenceAtStatementStart: "fence-at-statement-start", IntervalInSQL: "interval-in-sql",
-	ShortenInsteadOfSeal: "shorten-instead-of-seal", SealWithoutDrain: "seal-without-drain", PreparedTransactions: "prepared-transactions",
+	ShortenInsteadOfSeal: "shorten-instead-of-seal", SealWithoutDrain: "seal-without-drain",
+	PreparedTransactions:  "prepared-transactions",
 	AcknowledgeAfterLease: "acknowledge-after-lease", PromoteWithoutTerm: "promote-without-term", IgnoreLineage: "ignore-lineage",
 	IgnoreLag: "ignore-lag", GrantWithoutSeal: "grant-without-seal", HoldOnWithoutWriter: "hold-on-without-writer",
-	DropOldVolume: "drop-old-volume", RandomReference: "random-reference", NotFoundMeansFailed: "not-found-means-failed",
+	DropOldVolume: "drop-old-volume", PinWithoutAbstention: "pin-without-abstention",
+	RandomReference: "random-reference", NotFoundMeansFailed: "not-found-means-failed",
 	SplitEntries: "split-entries",
 }
 

@@ -33,6 +33,7 @@ type Summary struct {
 	// Terms, Acknowledged and Lost are summed over the runs; Waiting counts the runs that ended before a person's decision.
 	Terms        int `json:"terms_served"`
 	Acknowledged int `json:"payments_acknowledged"`
+	Pins         int `json:"pins_confirmed"`
 	Lost         int `json:"payments_lost"`
 	Waiting      int `json:"waiting_for_a_person"`
 	Events       int `json:"events"`
@@ -84,7 +85,8 @@ func NewSummary(first uint64, opt Options) *Summary {
 	s := &Summary{FirstSeed: first, Violations: []Violation{}}
 	s.Settings.LeaseSeconds, s.Settings.MarginSeconds = opt.Lease.Seconds(), opt.Margin.Seconds()
 	s.Settings.MaxLagSeconds = opt.Settings.MaxLag.Seconds()
-	s.Settings.DatabaseThresholdSeconds, s.Settings.AppThresholdSeconds = opt.Settings.DatabaseThreshold.Seconds(), opt.Settings.AppThreshold.Seconds()
+	s.Settings.DatabaseThresholdSeconds = opt.Settings.DatabaseThreshold.Seconds()
+	s.Settings.AppThresholdSeconds = opt.Settings.AppThreshold.Seconds()
 	s.Settings.HandoffTimeoutSeconds = opt.Settings.HandoffTimeout.Seconds()
 	if opt.Mutation != NoMutation {
 		s.Mutation = opt.Mutation.String()
@@ -98,6 +100,7 @@ func (s *Summary) Add(r Result) {
 	s.Terms += r.Terms
 	s.Acknowledged += r.Acknowledged
 	s.Lost += r.Lost
+	s.Pins += r.Pins
 	s.Events += r.Steps
 	if r.Waiting != "" {
 		s.Waiting++
@@ -144,7 +147,8 @@ func (s *Summary) WriteText(w io.Writer) error {
 	if s.Mutation != "" {
 		fmt.Fprintf(&b, "WITHOUT THE RULE that %s breaks\n", s.Mutation)
 	}
-	fmt.Fprintf(&b, "%d terms served, %d payments acknowledged, %d of them missing when a later term began\n", s.Terms, s.Acknowledged, s.Lost)
+	fmt.Fprintf(&b, "%d terms served, %d pins, %d payments acknowledged, %d of them missing when a later term began\n",
+		s.Terms, s.Pins, s.Acknowledged, s.Lost)
 	fmt.Fprintf(&b, "%d runs end before a decision that a warden leaves to a person\n\n", s.Waiting)
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "seconds\truns\tp50\tp90\tp99\tmax\t")

@@ -29,11 +29,12 @@ type warden struct {
 	// localLease is how much longer a lease the warden's own settings say, which only LocalSettings lets it trust.
 	localLease time.Duration
 	observedAt term.Instant
+	pinTicking bool
 }
 
 func newWarden(s *site, index int) *warden {
 	return &warden{
-		process: process{w: s.w, site: s, name: s.name + "/" + strconv.Itoa(index+1), clock: s.w.newClock()}, index: index,
+		process: process{w: s.w, site: s, name: s.name + "/" + strconv.Itoa(index+1), clock: s.w.newClock(s.index)}, index: index,
 	}
 }
 
@@ -61,6 +62,9 @@ func (d *warden) known() bool { return d.memory.Store.Record.Version > 0 }
 
 func (d *warden) attemptLimit() time.Duration {
 	if !d.known() {
+		if d.memory.Database.Pin.ID != 0 {
+			return (d.w.lease - d.w.margin) / 4
+		}
 		return 5 * time.Second
 	}
 	r := &d.memory.Store.Record
@@ -71,6 +75,9 @@ func (d *warden) callLimit() time.Duration { return max(d.attemptLimit(), time.S
 
 func (d *warden) renewEvery() time.Duration {
 	if !d.known() {
+		if d.memory.Database.Pin.ID != 0 {
+			return d.w.lease / 8
+		}
 		return time.Second
 	}
 	return d.memory.Store.Record.RenewEvery()
@@ -81,6 +88,9 @@ func (d *warden) observation() failover.Observation {
 		Now: d.now(), WallClock: d.w.wallClock(), Site: d.site.name, Peer: d.site.peer.name, Warden: d.name, Settings: d.w.settings,
 	}
 	d.memory.Fill(&o)
+	if d.w.mutation == PinWithoutAbstention && o.Database.Pin.Site != d.site.name {
+		o.Database.Pin = failover.PinView{}
+	}
 	return o
 }
 
@@ -242,17 +252,19 @@ type sample struct {
 	view   failover.DatabaseView
 	at     time.Duration
 	server uint32
+	pin    pin
 }
 
 func (d *database) sample() sample {
 	d.w.replicate()
 	r := d.volume.row
+	p, _ := d.w.pinOf(d.volume)
 	return sample{
 		view: failover.DatabaseView{
 			Reachable: true, Writer: d.writer, Terms: d.volume.terms, LeaseTerm: r.term, SealedTerm: r.sealed, DrainedTerm: r.drained,
 			Renewal: r.renewal, ValidUntil: time.Unix(0, int64(r.validUntil)), LeaseValid: d.writer && d.valid(r),
 		},
-		at: d.now(), server: d.server,
+		at: d.now(), server: d.server, pin: p,
 	}
 }
 
@@ -261,6 +273,10 @@ func (d *warden) database() place { return place{toDatabase, d.site} }
 // extend carries trust into the database's lease row (P8).
 func (d *warden) extend(done func()) {
 	o := d.observation()
+	if failover.Pinned(o) {
+		d.extendPinned(o.Database.Pin.Term, done)
+		return
+	}
 	r := o.Store.Record
 	if r.Holder != d.site.name || r.State != term.Held || !o.Trust.Holds(r.Term, o.Now) {
 		done()

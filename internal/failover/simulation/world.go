@@ -71,6 +71,8 @@ type Result struct {
 	// Terms counts the terms that took a commit, Acknowledged the payments acknowledged, Lost those of them that a later
 	// term began without, Steps the events.
 	Terms, Acknowledged, Lost, Steps int
+	// Pins counts the pins that were confirmed.
+	Pins int
 	// OwnSettings: the wardens had the settings of the options, not shorter ones.
 	OwnSettings bool
 	// Outage is the longest time without an acknowledged payment, while faults went on.
@@ -102,7 +104,8 @@ type world struct {
 	lease, margin time.Duration
 	settings      failover.Settings
 	ownSettings   bool
-	drift         int64
+	// slowSite is the site whose clocks are all slow while the other's are fast, or -1.
+	slowSite int
 	// network is the longest usual latency, slow how often one is worse, lossy how often a message is lost.
 	network     time.Duration
 	slow, lossy float64
@@ -117,6 +120,10 @@ type world struct {
 	replicationStalled int
 	servers            uint32
 	nonces             int
+	// pins are all versions of all pins, pinned how many there are, pinsConfirmed how many of them gave a lease.
+	pins                  []pin
+	pinned, pinsConfirmed int64
+	servedBy              map[term.Number]*site
 
 	purchases []purchase
 	payments  []int32 // the purchase of each payment
@@ -194,7 +201,10 @@ func (w *world) runUntil(end instant) {
 
 // settle waits until a site serves, or the system says what it waits for, and no longer than all of its patience.
 func (w *world) settle() {
-	limit := w.now + 3*w.settings.HandoffTimeout + 6*(w.lease+w.margin) + 2*max(w.settings.DatabaseThreshold, w.settings.AppThreshold, w.settings.BalancerThreshold) + 2*time.Minute
+	set := &w.settings
+	threshold := max(set.DatabaseThreshold, set.AppThreshold, set.BalancerThreshold)
+	// The last term: a pin may still stand.
+	limit := w.now + 3*set.HandoffTimeout + 6*(w.lease+w.margin) + 2*threshold + 2*time.Minute + 8*w.lease
 	var namedSince instant
 	named := ""
 	for w.now < limit && w.violation == "" {
@@ -216,7 +226,7 @@ func (w *world) settle() {
 func newWorld(seed uint64, opt Options) *world {
 	w := &world{
 		rng: rand.New(rand.NewPCG(seed, 0x486f6c6466617374)), mutation: opt.Mutation, options: opt, tracing: opt.Trace != nil,
-		lease: opt.Lease, margin: opt.Margin, settings: opt.Settings, kept: map[int32]bool{},
+		lease: opt.Lease, margin: opt.Margin, settings: opt.Settings, kept: map[int32]bool{}, servedBy: map[term.Number]*site{},
 		acquirer: acquirer{charged: map[int32]bool{}}, servers: 2,
 		purchases: make([]purchase, 0, 256), payments: make([]int32, 0, 256), events: make(queue, 0, 128), slots: make([]slot, 0, 128),
 	}
@@ -232,10 +242,10 @@ func newWorld(seed uint64, opt Options) *world {
 	for i, s := range w.sites {
 		s.db = &database{
 			process: process{w: w, site: s, name: s.name + "/database"}, volume: &volume{log: make([]change, 0, 512)}, server: uint32(i + 1),
-			instances: [2]clock{w.newClock(), w.newClock()},
+			instances: [2]clock{w.newClock(i), w.newClock(i)},
 		}
 		s.db.clock = s.db.instances[0]
-		s.app = &application{process: process{w: w, site: s, name: s.name + "/app", clock: w.newClock()}}
+		s.app = &application{process: process{w: w, site: s, name: s.name + "/app", clock: w.newClock(i)}}
 		s.app.after(w.between(0, recoverEvery), s.app.recover)
 		for n := range s.wardens {
 			s.wardens[n] = newWarden(s, n)
@@ -259,7 +269,10 @@ func (w *world) firstRecord() term.Record {
 
 // draw chooses the run's surroundings.
 func (w *world) draw() {
-	w.drift = driftPPM
+	w.slowSite = -1
+	if w.chance(0.25) {
+		w.slowSite = w.rng.IntN(2)
+	}
 	w.gap = w.margin * 9 / 10
 	w.network = []time.Duration{2 * time.Millisecond, 10 * time.Millisecond, 70 * time.Millisecond}[w.rng.IntN(3)]
 	w.replicationLag = []time.Duration{5 * time.Millisecond, 100 * time.Millisecond, 2 * time.Second}[w.rng.IntN(3)]
@@ -290,16 +303,17 @@ func (w *world) draw() {
 	}
 }
 
-// newClock is within the assumption about drift, in half of all cases at its limit.
-func (w *world) newClock() clock {
+// newClock is a clock of one of the site's machines, within the assumption about drift: in a quarter of the runs all of
+// one site are as slow as can be and all of the other as fast, else each is anything, often at the limit.
+func (w *world) newClock(site int) clock {
 	c := clock{offset: w.between(time.Hour, time.Hour+2*time.Second)}
-	switch w.rng.IntN(4) {
-	case 0:
-		c.ppm = w.drift
-	case 1:
-		c.ppm = -w.drift
+	switch {
+	case w.slowSite == site:
+		c.ppm = -driftPPM
+	case w.slowSite == 1-site:
+		c.ppm = driftPPM
 	default:
-		c.ppm = w.rng.Int64N(2*w.drift+1) - w.drift
+		c.ppm = min(max(w.rng.Int64N(4*driftPPM+1)-2*driftPPM, -driftPPM), driftPPM)
 	}
 	return c
 }
@@ -368,7 +382,8 @@ func (w *world) measure(s *site, customer bool) {
 
 func (w *world) result(seed uint64) Result {
 	r := Result{
-		Seed: seed, Profile: w.profile, Violation: w.violation, Terms: w.terms, Acknowledged: w.acknowledged, Lost: w.lost, Steps: w.steps,
+		Seed: seed, Profile: w.profile, Violation: w.violation, Terms: w.terms, Acknowledged: w.acknowledged, Lost: w.lost,
+		Steps: w.steps, Pins: int(w.pinsConfirmed),
 		OwnSettings: w.ownSettings, Outage: w.outage, SiteRTO: w.siteRTO, ClientRTO: w.clientRTO, RPO: w.rpo, Waiting: w.waiting,
 	}
 	r.RegionLost = w.profile == RegionLoss && w.clientRTO > 0 && w.violation == ""
