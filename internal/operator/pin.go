@@ -68,18 +68,30 @@ func (o *Operator) Pin(ctx context.Context, q PinRequest) (Pinned, error) {
 	}
 	done := Pinned{Site: q.Site, Term: p.pin.Term, Evidence: p.evidence, Until: state.DatabaseTime.Add(q.For)}
 	err = p.open(ctx, conn)
-	if err != nil && p.pin.ID != 0 {
-		// The pin gives nothing yet, and the other site must not stand still for it.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callLimit)
-		defer cancel()
-		_, endErr := fence.EndPins(ctx, conn, "the command that set it failed")
-		err = errors.Join(err, endErr)
+	if err != nil && p.begun {
+		err = errors.Join(err, p.withdraw(context.WithoutCancel(ctx)))
 	}
 	if p.pin.ID != 0 {
 		done.Until = p.pin.PinnedAt.Add(q.For)
 	}
 	done.Plan = p.plan.Plan
 	return done, err
+}
+
+// withdraw ends a pin that came to nothing, on a connection of its own: the other one may have been cut off in the middle
+// of a statement. The other site must not stand still for it.
+func (p *pinning) withdraw(ctx context.Context) error {
+	conn, err := connect(ctx, p.q.Databases[p.site.Name])
+	if err == nil {
+		defer conn.Close(ctx)
+		limited, cancel := context.WithTimeout(ctx, callLimit)
+		defer cancel()
+		_, err = fence.EndPins(limited, conn, "the command that set it failed")
+	}
+	if err != nil {
+		return fmt.Errorf("the pin stands, unconfirmed, and keeps %s still: run 'holdfast unpin': %w", p.peer.Name, err)
+	}
+	return nil
 }
 
 // pinning is one pin under way.
@@ -91,6 +103,8 @@ type pinning struct {
 	pin        fence.Pin
 	evidence   string
 	byWord     bool
+	// begun: the pin may be in the database.
+	begun bool
 }
 
 func (p *pinning) check(ctx context.Context) error {
@@ -193,6 +207,7 @@ func (p *pinning) open(ctx context.Context, conn *pgx.Conn) error {
 		if err := fence.EnsureSchema(ctx, conn); err != nil {
 			return err
 		}
+		p.begun = true
 		pin, err := fence.SetPin(ctx, conn, p.pin)
 		if err == nil {
 			p.pin = pin
@@ -266,7 +281,8 @@ func (p *pinning) taken(ctx context.Context, conn *pgx.Conn) error {
 			return fmt.Errorf("%w: the pin was ended: the term store answers the wardens of %s", ErrRefused, p.site.Name)
 		}
 		if waitErr := wait(ctx, pollEvery); waitErr != nil {
-			return fmt.Errorf("the pin is set and confirmed, but no warden of %s extends its lease: %w", p.site.Name, errors.Join(waitErr, err))
+			return fmt.Errorf("the pin was confirmed, but no warden of %s extended its lease in time, so it is taken back: %w",
+				p.site.Name, errors.Join(waitErr, err))
 		}
 	}
 }

@@ -61,7 +61,8 @@ func (w *Warden) writeStep(ctx context.Context, d failover.Decision, renews bool
 	}
 	d.Record.Journal = w.journal.head()
 	if err := w.write(ctx, *d.Record, renews); err != nil {
-		return outcome{err: err}
+		// A renewal or a sibling came first, which is common: the step is decided again at once, on what is there now.
+		return outcome{effective: errors.Is(err, term.ErrConflict), err: err}
 	}
 	return outcome{effective: true, detail: fmt.Sprintf("version %d, term %d", d.Record.Version, d.Record.Term)}
 }

@@ -108,7 +108,7 @@ const (
 	hurriedLooks  = 25
 	hurriedAsks   = 8
 	unhurried     = 4
-	hurriedAtMost = 50 * time.Millisecond
+	hurriedAtMost = 100 * time.Millisecond
 )
 
 // pace is the time from one observation to the next, and how long an answer of a control plane may be used again.
