@@ -36,6 +36,9 @@ type Call struct {
 	Context map[string][]string
 }
 
+// multivalued are condition keys that have a list of values, also of one.
+var multivalued = map[string]bool{"dynamodb:LeadingKeys": true}
+
 // Allowed asks IAM's simulator whether a role may make a call. It sends nothing else, and reads nobody's data.
 func (p *Permissions) Allowed(ctx context.Context, roleARN string, c Call) (bool, error) {
 	in := &iam.SimulatePrincipalPolicyInput{
@@ -45,7 +48,7 @@ func (p *Permissions) Allowed(ctx context.Context, roleARN string, c Call) (bool
 		entry := types.ContextEntry{
 			ContextKeyName: sdk.String(key), ContextKeyValues: c.Context[key], ContextKeyType: types.ContextKeyTypeEnumString,
 		}
-		if len(entry.ContextKeyValues) > 1 {
+		if len(entry.ContextKeyValues) > 1 || multivalued[key] {
 			entry.ContextKeyType = types.ContextKeyTypeEnumStringList
 		}
 		in.ContextEntries = append(in.ContextEntries, entry)

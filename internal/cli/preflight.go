@@ -31,7 +31,8 @@ everything that is not as it should be what is, what is wanted, and what to do a
 
 It changes nothing, with one exception: the check "canary" starts one task of the application in the standby region, outside
 its service, and stops it again. The checks "database" and "clocks" log in to both databases, so run it where those can be
-reached, or leave them out with --skip. The caller needs to read what the checks look at, and iam:SimulatePrincipalPolicy.
+reached, or leave them out with --skip. The caller needs to read what the checks look at, iam:SimulatePrincipalPolicy,
+and for the canary ecs:RunTask, ecs:StopTask and iam:PassRole of the task's roles.
 
 The exit code is 0 if nothing failed and nothing is unknown (warnings pass), 1 otherwise, 2 for wrong use.
 

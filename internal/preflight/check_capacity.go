@@ -180,7 +180,7 @@ func (p *preflight) quota(ctx context.Context, service, code, name string) (floa
 
 // vCPUs: the standby must be able to run what the active site runs, beside its own wardens.
 func (p *preflight) vCPUs(ctx context.Context) Finding {
-	s, wanted := subject("quota "+fargateName+" in "+p.standby.Region), "what the active site runs, and the standby's own wardens"
+	s, wanted := subject("quota "+fargateName+" in "+p.standby.Region), "what the active site runs and the standby's own wardens, not counting others in the account"
 	needed, err := p.neededCPU(ctx)
 	if err != nil {
 		return s.unknown("vCPUs", err, wanted, remedyAsk)
