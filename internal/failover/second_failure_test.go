@@ -1,6 +1,7 @@
 package failover_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -46,16 +47,17 @@ func orphaned(with func(*failover.Observation)) failover.Observation {
 	return o
 }
 
-// TestSecondFailure: somebody dies while a takeover, a switchover or a return is under way. Each row has a way on, or a gate
-// that says what an operator has to decide.
-func TestSecondFailure(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		from failover.Observation
-		step failover.Step
-		// gate is shut, if there is one to name.
-		gate string
-	}{
+// second is a second failure: a step comes of it, or a gate is shut.
+type second struct {
+	name string
+	from failover.Observation
+	step failover.Step
+	gate string
+}
+
+// duringTakeover: dr has taken the term over, and dies; the first holder is back.
+func duringTakeover() []second {
+	return []second{
 		{"the new holder died before it promoted", returned(7, "primary"), failover.Acquire, ""},
 		{"and the first one, still the writer, goes on in the next term", takenAgain("primary"), failover.RecordTerm, ""},
 		{"the new holder died after it promoted", returned(7, "dr"), failover.Acquire, ""},
@@ -82,7 +84,12 @@ func TestSecondFailure(t *testing.T) {
 			o.Database = failover.DatabaseView{Err: "refused"}
 			return o
 		}(), failover.Wait, "database"},
+	}
+}
 
+// duringSwitchover: one of the two dies in the middle of a planned hand-over.
+func duringSwitchover() []second {
+	return []second{
 		{"the holder died after the seal, before it had come here", orphaned(nil), failover.Acquire, ""},
 		{"the holder died after the drain", orphaned(func(o *failover.Observation) {
 			o.Database.SealedTerm, o.Database.DrainedTerm = 7, 7
@@ -132,7 +139,13 @@ func TestSecondFailure(t *testing.T) {
 			o.PeerBeaconSeen, o.PeerBeaconAge = true, time.Second
 			return o
 		}(), failover.Release, ""},
-	} {
+	}
+}
+
+// TestSecondFailure: somebody dies while a takeover, a switchover or a return is under way. Each row has a way on, or a gate
+// that says what an operator has to decide.
+func TestSecondFailure(t *testing.T) {
+	for _, c := range slices.Concat(duringTakeover(), duringSwitchover()) {
 		t.Run(c.name, func(t *testing.T) {
 			d := failover.Decide(c.from)
 			if d.Step != c.step {
