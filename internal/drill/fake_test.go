@@ -145,7 +145,8 @@ func (f *fakeTwin) pay(site string, w http.ResponseWriter, r *http.Request) {
 	if f.inventRefs {
 		reference = fmt.Sprintf("ch_%d", n)
 	}
-	status, err := f.charge(r.Context(), reference, q)
+	// What was charged is booked even if the merchant has left, as payd's recovery does.
+	status, err := f.charge(context.WithoutCancel(r.Context()), reference, q)
 	if err != nil {
 		http.Error(w, `{"title":"acquirer","status":503}`, http.StatusServiceUnavailable)
 		return

@@ -11,6 +11,9 @@ import (
 	"holdfast/internal/twin"
 )
 
+// scenarioRate is in payments per second, low enough for several drills at a time on a busy machine.
+const scenarioRate = 60
+
 // Every drill passes against a twin that does what is expected of it.
 func TestScenariosPass(t *testing.T) {
 	for _, s := range scenarios() {
@@ -21,7 +24,7 @@ func TestScenariosPass(t *testing.T) {
 			t.Parallel()
 			f := newFakeTwin(t)
 			o := fastOptions(t, f)
-			o.Fault, o.Cycles = s.name, 3
+			o.Fault, o.Cycles, o.Rate = s.name, 3, scenarioRate
 			v := rehearse(t, o)
 			if v.Verdict != verdict.Pass {
 				t.Fatalf("verdict %s: %v", v.Verdict, v.Failures)
@@ -64,7 +67,7 @@ func TestScenariosFail(t *testing.T) {
 			t.Parallel()
 			f := newFakeTwin(t)
 			o := fastOptions(t, f)
-			o.Fault, o.Cycles = c.fault, 3
+			o.Fault, o.Cycles, o.Rate = c.fault, 3, scenarioRate
 			o.Limits.Drain = time.Second
 			c.wrong(f, &o)
 			v := rehearse(t, o)
