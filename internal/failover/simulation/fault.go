@@ -149,7 +149,11 @@ func (w *world) lasting() time.Duration {
 	case 1, 2:
 		return w.between(w.lease/4, 2*w.lease)
 	}
-	return w.between(w.lease, 6*w.lease)
+	longest := 6 * w.lease
+	if w.profile == Long {
+		longest *= 2 // four minutes with the default lease: longer than any threshold
+	}
+	return w.between(w.lease, longest)
 }
 
 // scheduleFaults draws the run's faults and returns when the last is over.

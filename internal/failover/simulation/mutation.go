@@ -51,7 +51,8 @@ const (
 	AcknowledgeAfterLease
 	// PromoteWithoutTerm promotes, records and serves the next term after two missed renewals, and acquires it then (P12).
 	PromoteWithoutTerm
-	// IgnoreLineage takes over with any database, as if an operator had accepted the loss (P11).
+	// IgnoreLineage takes over with any database, as if an operator had accepted the loss (P11). That opens the gate for lag
+	// as well, which alone would refuse a copy without the term served last: its lag is unknown.
 	IgnoreLineage
 	// IgnoreLag takes over although the own copy is further behind than allowed, or unknown to be near (P11).
 	IgnoreLag

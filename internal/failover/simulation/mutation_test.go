@@ -19,7 +19,7 @@ var findings = map[simulation.Mutation]finding{
 	simulation.NoMargin:               {1168, "I1"},
 	simulation.WallClock:              {50, "I1"},
 	simulation.ClockThatStandsStill:   {1027, "I1"},
-	simulation.TrustFromAnswer:        {545, "I1"},
+	simulation.TrustFromAnswer:        {3904, "I1"},
 	simulation.HolderNameGivesTrust:   {64, "I1"},
 	simulation.WatchFromRequest:       {8609, "I1"},
 	simulation.ClearInsteadOfTakeBack: {4588, "I1"},

@@ -115,12 +115,17 @@ func (a *application) begin(payment int32) {
 }
 
 func (a *application) finish(payment int32) {
-	a.start(payment, approved, func(tx *transaction) {
-		if a.boot() >= tx.deadline && a.w.mutation != AcknowledgeAfterLease {
-			return // committed, but too late to say so
-		}
-		a.w.acknowledge(a.site, payment, tx.term)
-	})
+	a.start(payment, approved, (*transaction).answer)
+}
+
+// answer tells the client what the database has recorded, if there is time left (P10). A payment whose row is gone, on a
+// volume that was left behind, has no answer.
+func (tx *transaction) answer() {
+	a := tx.app
+	late := a.boot() >= tx.deadline && a.w.mutation != AcknowledgeAfterLease
+	if tx.recorded == approved && !late {
+		a.w.acknowledge(a.site, tx.payment, tx.term)
+	}
 }
 
 // reference is the acquirer's idempotency key. It is derived from the payment, so that a payment whose rows are lost and
@@ -204,6 +209,8 @@ type transaction struct {
 	// term is what the check passed under, deadline until when the commit may be acknowledged, on payd's clock (P10).
 	term     term.Number
 	deadline term.Instant
+	// recorded is the payment's status after the commit.
+	recorded status
 	done     func(*transaction)
 }
 
@@ -315,6 +322,7 @@ func (tx *transaction) flush() {
 	case tx.becomes == approved && now == pending:
 		tx.book()
 	}
+	tx.recorded = db.volume.status(tx.payment)
 	w.schedule(w.between(0, 2*time.Millisecond), &tx.app.process, thunk(func() { tx.done(tx) }))
 }
 
@@ -394,12 +402,7 @@ func (a *application) last() {
 		a.reserve()
 		return
 	}
-	tx := a.open(payment, approved, func(tx *transaction) {
-		if a.boot() >= tx.deadline && w.mutation != AcknowledgeAfterLease {
-			return
-		}
-		w.acknowledge(a.site, payment, tx.term)
-	})
+	tx := a.open(payment, approved, (*transaction).answer)
 	if w.chance(0.4) {
 		tx.kind = slowFlush
 	}
