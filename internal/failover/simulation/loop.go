@@ -177,17 +177,33 @@ func (d *warden) finished(effective bool) {
 	d.pause(afterEffect)
 }
 
+// pace is the time from one observation to the next. What package warden saves by using a control plane's answer twice
+// while it hurries, this one asks for anew.
 func (d *warden) pace(o *failover.Observation) time.Duration {
+	r, period := &o.Store.Record, d.renewEvery()
+	switch {
+	case hurried(o):
+		return max(period/25, 100*time.Millisecond)
+	case d.busy || r.State == term.Granted || r.Wanted != nil || r.Holder == o.Site && r.ServedTerm < r.Term:
+		return period / 4
+	}
+	return period
+}
+
+// hurried: it is this site's turn, and has not been for so long that something else is wrong.
+func hurried(o *failover.Observation) bool {
 	r := &o.Store.Record
-	if r.Version == 0 {
-		return time.Second
+	switch {
+	case r.Version == 0:
+		return false
+	case r.Holder == o.Site && r.ServedTerm < r.Term:
+		return o.For.Unserved < o.Settings.HandoffTimeout
+	case r.Holder == o.Site:
+		return r.State == term.Held && o.For.Handoff > 0 && o.For.Handoff < o.Settings.HandoffTimeout
+	case r.State == term.Granted:
+		return r.GrantedTo == o.Site && o.For.Handoff < o.Settings.HandoffTimeout
 	}
-	between := d.busy || r.State == term.Granted ||
-		r.Holder == o.Site && (r.ServedTerm < r.Term || r.Wanted != nil && r.Wanted.Site == o.Peer)
-	if between {
-		return r.RenewEvery() / 4
-	}
-	return r.RenewEvery()
+	return r.Wanted != nil && r.Wanted.Site == o.Site && o.For.Wanted < o.Settings.HandoffTimeout
 }
 
 // execute does one step, once.
@@ -233,7 +249,7 @@ func (d *warden) writeStep(o *failover.Observation, next term.Record, renews boo
 		if outcome == confirmed && next.Term > o.Store.Record.Term {
 			d.w.acquired(o, &next)
 		}
-		done(outcome == confirmed)
+		done(outcome != uncertain) // a lost race is decided again at once
 	})
 }
 
