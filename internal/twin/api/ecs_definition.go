@@ -27,8 +27,8 @@ func (e *Endpoint) registerTaskDefinition(
 		return nil, clientError("Family contains invalid characters.")
 	case len(in.ContainerDefinitions) > maxContainers:
 		return nil, clientError("Too many containers: at most %d.", maxContainers)
-	case len(in.Volumes) > 0 || len(in.InferenceAccelerators) > 0 || in.ProxyConfiguration != nil || in.EphemeralStorage != nil:
-		return nil, clientError("The twin runs task definitions without volumes, accelerators, proxies and storage.")
+	case len(in.Volumes) > 0 || in.ProxyConfiguration != nil || in.EphemeralStorage != nil:
+		return nil, clientError("The twin runs task definitions without volumes, proxies and storage.")
 	}
 	td := topology.TaskDefinition{
 		Region: r.region, Family: *in.Family, ExecutionRoleARN: aws.ToString(in.ExecutionRoleArn), TaskRoleARN: aws.ToString(in.TaskRoleArn),
