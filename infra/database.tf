@@ -81,7 +81,7 @@ resource "aws_secretsmanager_secret" "db" {
 }
 
 ephemeral "aws_secretsmanager_random_password" "db" {
-  count    = var.generate_secrets ? 1 : 0
+  count    = var.generate_db_master_password ? 1 : 0
   provider = aws.ephemeral
 
   password_length = 40
@@ -93,19 +93,19 @@ resource "aws_secretsmanager_secret_version" "db" {
   provider = aws.primary
 
   secret_id                = aws_secretsmanager_secret.db.arn
-  secret_string_wo         = var.generate_secrets ? ephemeral.aws_secretsmanager_random_password.db[0].random_password : var.db_master_password
+  secret_string_wo         = var.generate_db_master_password ? ephemeral.aws_secretsmanager_random_password.db[0].random_password : var.db_master_password
   secret_string_wo_version = var.database.password_version
 }
 
 ephemeral "aws_secretsmanager_secret_version" "db" {
-  count    = var.generate_secrets ? 1 : 0
+  count    = var.generate_db_master_password ? 1 : 0
   provider = aws.ephemeral
 
   secret_id = aws_secretsmanager_secret_version.db.secret_id
 }
 
 locals {
-  db_master_password = var.generate_secrets ? ephemeral.aws_secretsmanager_secret_version.db[0].secret_string : var.db_master_password
+  db_master_password = var.generate_db_master_password ? ephemeral.aws_secretsmanager_secret_version.db[0].secret_string : var.db_master_password
 
   # A replica has the ARN of its source but for the region.
   db_secret_arn = {

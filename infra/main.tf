@@ -146,7 +146,6 @@ module "warden_primary" {
   warden                     = var.warden
   environment                = local.warden_environment.primary
   db_secret_arn              = local.db_secret_arn.primary
-  operator_secret_arn        = local.operator_secret_arn.primary
   kms_key_arn                = module.key_primary.key_arn
   vpc_id                     = module.vpc_primary.vpc_id
   private_subnet_ids         = module.vpc_primary.private_subnet_ids
@@ -181,7 +180,6 @@ module "warden_dr" {
   warden                     = var.warden
   environment                = local.warden_environment.dr
   db_secret_arn              = local.db_secret_arn.dr
-  operator_secret_arn        = local.operator_secret_arn.dr
   kms_key_arn                = module.key_dr.key_arn
   vpc_id                     = module.vpc_dr.vpc_id
   private_subnet_ids         = module.vpc_dr.private_subnet_ids

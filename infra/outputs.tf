@@ -78,11 +78,6 @@ output "db_secret_arn" {
   value       = local.db_secret_arn
 }
 
-output "operator_secret_arn" {
-  description = "Secret with the token of the wardens' operator endpoints, by site."
-  value       = local.operator_secret_arn
-}
-
 output "holdfast" {
   description = "What the holdfast command reads: the whole deployment in one object."
   value = {
@@ -108,7 +103,6 @@ output "holdfast" {
         db_name                 = var.database.name
         db_user                 = var.database.username
         db_secret_arn           = local.db_secret_arn[site]
-        operator_secret_arn     = local.operator_secret_arn[site]
         ecs_cluster_name        = local.ecs[site].cluster_name
         app_service             = local.ecs[site].service_name
         warden_service          = local.wardens[site].service_name

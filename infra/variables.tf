@@ -290,7 +290,7 @@ variable "database" {
 }
 
 variable "db_master_password" {
-  description = "Master password of the database, with generate_secrets = false. It never enters state or plan."
+  description = "Master password of the database, with generate_db_master_password = false. It never enters state or plan."
   type        = string
   default     = null
   sensitive   = true
@@ -302,34 +302,16 @@ variable "db_master_password" {
   }
 
   validation {
-    condition     = (var.db_master_password == null) == var.generate_secrets
-    error_message = "Either leave db_master_password out, or give it and set generate_secrets = false."
+    condition     = (var.db_master_password == null) == var.generate_db_master_password
+    error_message = "Either leave db_master_password out, or give it and set generate_db_master_password = false."
   }
 }
 
-variable "generate_secrets" {
-  description = "Whether the database's master password and the operator token are generated. With false, give db_master_password and operator_token."
+variable "generate_db_master_password" {
+  description = "Whether the database's master password is generated. With false, give db_master_password."
   type        = bool
   default     = true
   nullable    = false
-}
-
-variable "operator_token" {
-  description = "Token of the wardens' operator endpoints, with generate_secrets = false. It never enters state or plan."
-  type        = string
-  default     = null
-  sensitive   = true
-  ephemeral   = true
-
-  validation {
-    condition     = var.operator_token == null ? true : can(regex("^[A-Za-z0-9._~+/=-]{32,128}$", var.operator_token))
-    error_message = "operator_token must have 32 to 128 characters that a bearer token may have: letters, digits and . _ ~ + / = -"
-  }
-
-  validation {
-    condition     = (var.operator_token == null) == var.generate_secrets
-    error_message = "Either leave operator_token out, or give it and set generate_secrets = false."
-  }
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -441,8 +423,7 @@ variable "service" {
 variable "warden" {
   description = <<-EOT
     The wardens: image, mode ("automatic", "approval" or "manual": who may take the term), size and times. Lease and
-    margin go into the term record when it is created; later changes are made with the holdfast command. To change the
-    operator token, raise `operator_token_version` and deploy the wardens again: a task reads it when it starts.
+    margin go into the term record when it is created; later changes are made with the holdfast command.
   EOT
   type = object({
     image              = string
@@ -463,8 +444,6 @@ variable "warden" {
     cool_down          = optional(string, "10m")
     capacity_for       = optional(string, "15m")
     forward_for        = optional(string, "5m")
-
-    operator_token_version = optional(number, 1)
   })
 
   validation {

@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// marker is a password that stands nowhere else, and part of a token that stands nowhere else.
+// marker is a password that stands nowhere else.
 const marker = "Q7mwL2zX9vKp4tRb8nYs"
 
-// givenSecrets replaces the generated secrets, which the real provider can only make with an account.
-var givenSecrets = []string{"TF_VAR_db_master_password=" + marker, "TF_VAR_operator_token=token-" + marker + "-token"}
+// givenPassword replaces the generated one, which the real provider can only make with an account.
+var givenPassword = []string{"TF_VAR_db_master_password=" + marker}
 
 // The real provider plans the deployment without credentials; what it writes down is what a state would hold.
 func TestSecretsStandInNoPlan(t *testing.T) {
@@ -22,7 +22,7 @@ func TestSecretsStandInNoPlan(t *testing.T) {
 		t.Skip("plans with the real provider, about half a minute")
 	}
 	w := newWorkspace(t, map[string]string{"offline_override.tf": offlineProviders()})
-	w.env = givenSecrets
+	w.env = givenPassword
 	printed := w.must(t, "plan", "-no-color", "-input=false", "-refresh=false", "-var-file=tests/protected.tfvars", "-out=it.tfplan")
 	if strings.Contains(printed, marker) {
 		t.Error("the plan prints a secret")
@@ -69,8 +69,8 @@ func TestSecretsStandInNoPlan(t *testing.T) {
 			}
 		}
 	}
-	if sent != 3 {
-		t.Errorf("secrets go to %d resources, want two secrets and the writer", sent)
+	if sent != 2 {
+		t.Errorf("the password goes to %d resources, want the secret and the writer", sent)
 	}
 	realProviderAgrees(t, p)
 }
@@ -113,8 +113,8 @@ func TestSecretsStandInNoState(t *testing.T) {
 	file := filepath.Join(w.dir, "tests", "render.tftest.hcl")
 	text := readFile(t, file)
 	const given = "rendered-and-then-redacted"
-	if strings.Count(text, given) != 2 {
-		t.Fatalf("%s gives other secrets than this test looks for", file)
+	if strings.Count(text, given) != 1 {
+		t.Fatalf("%s gives another password than this test looks for", file)
 	}
 	out := w.must(t, "test", "-json", "-verbose", "-filter=tests/render.tftest.hcl")
 	states := 0

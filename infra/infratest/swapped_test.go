@@ -111,7 +111,7 @@ func planSwapped(t *testing.T, changes map[string]string, targets ...string) []r
 		all[name] = content
 	}
 	w := newWorkspace(t, all)
-	w.env = givenSecrets
+	w.env = givenPassword
 	file, err := json.MarshalIndent(swapped(t, s), "", "  ")
 	if err != nil {
 		t.Fatal(err)

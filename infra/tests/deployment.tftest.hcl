@@ -55,9 +55,8 @@ variables {
   waf = { enabled = false }
 
   # Mock providers have no ephemeral types.
-  generate_secrets   = false
-  db_master_password = "a-long-enough-password"
-  operator_token     = "a-token-that-is-long-enough-to-be-one"
+  generate_db_master_password = false
+  db_master_password          = "a-long-enough-password"
 }
 
 run "protected_deployment" {
@@ -161,22 +160,12 @@ run "protected_deployment" {
   }
 
   assert {
-    condition     = [for replica in aws_secretsmanager_secret.operator.replica : replica.region] == ["us-west-2"] && startswith(local.operator_secret_arn.dr, "arn:aws:secretsmanager:us-west-2:")
-    error_message = "The operator token must have a replica in site dr's region, and site dr must read that one."
-  }
-
-  assert {
-    condition     = aws_secretsmanager_secret.operator.recovery_window_in_days == 30 && aws_secretsmanager_secret_version.operator.secret_string == null
-    error_message = "The operator token must be recoverable, and its value must not be in the plan."
-  }
-
-  assert {
     condition     = length(aws_vpc_security_group_ingress_rule.primary_from_dr) == 0 && length(aws_vpc_security_group_ingress_rule.dr_from_primary) == 0
     error_message = "Balancers that admit everybody need no rule for the other site's wardens."
   }
 
   assert {
-    condition     = toset(keys(output.holdfast.sites[0])) == toset(["name", "region", "db_cluster_identifier", "db_cluster_arn", "db_endpoint", "db_reader_endpoint", "db_port", "db_name", "db_user", "db_secret_arn", "operator_secret_arn", "ecs_cluster_name", "app_service", "warden_service", "load_balancer_arn", "load_balancer_dns_name", "app_listener_arn", "app_target_group_arn", "warden_target_group_arn"])
+    condition     = toset(keys(output.holdfast.sites[0])) == toset(["name", "region", "db_cluster_identifier", "db_cluster_arn", "db_endpoint", "db_reader_endpoint", "db_port", "db_name", "db_user", "db_secret_arn", "ecs_cluster_name", "app_service", "warden_service", "load_balancer_arn", "load_balancer_dns_name", "app_listener_arn", "app_target_group_arn", "warden_target_group_arn"])
     error_message = "The output holdfast is a contract with the command."
   }
 

@@ -11,10 +11,10 @@ variables {
   hosted_zone_id     = "Z2FDTNDATAQYW2"
 
   # The defaults, named because tests/twin.tfvars changes them.
-  throw_away       = false
-  tls              = {}
-  waf              = {}
-  generate_secrets = true
+  throw_away                  = false
+  tls                         = {}
+  waf                         = {}
+  generate_db_master_password = true
 }
 
 run "a_protected_environment_is_accepted" {
@@ -33,18 +33,17 @@ run "a_throw_away_environment_is_accepted" {
   }
 
   variables {
-    throw_away         = true
-    container_image    = "payd:twin"
-    warden             = { image = "holdfast:twin", lease_seconds = 5, margin_seconds = 1 }
-    service            = { acquirer_url = "http://acquirer.example.com" }
-    domain_name        = null
-    hosted_zone_id     = null
-    tls                = { mode = "none" }
-    generate_secrets   = false
-    db_master_password = "a-long-enough-password"
-    operator_token     = "a-token-that-is-long-enough-to-be-one"
-    database           = { instances_per_site = 1, backup_retention_days = 1 }
-    sites              = { primary = { min_tasks = 0 }, dr = { min_tasks = 0 } }
+    throw_away                  = true
+    container_image             = "payd:twin"
+    warden                      = { image = "holdfast:twin", lease_seconds = 5, margin_seconds = 1 }
+    service                     = { acquirer_url = "http://acquirer.example.com" }
+    domain_name                 = null
+    hosted_zone_id              = null
+    tls                         = { mode = "none" }
+    generate_db_master_password = false
+    db_master_password          = "a-long-enough-password"
+    database                    = { instances_per_site = 1, backup_retention_days = 1 }
+    sites                       = { primary = { min_tasks = 0 }, dr = { min_tasks = 0 } }
   }
 }
 
@@ -691,9 +690,8 @@ run "short_password" {
   }
 
   variables {
-    generate_secrets   = false
-    db_master_password = "short"
-    operator_token     = "a-token-that-is-long-enough-to-be-one"
+    generate_db_master_password = false
+    db_master_password          = "short"
   }
 
   expect_failures = [var.db_master_password]
@@ -707,9 +705,8 @@ run "password_with_a_slash" {
   }
 
   variables {
-    generate_secrets   = false
-    db_master_password = "long/enough/but/slashed"
-    operator_token     = "a-token-that-is-long-enough-to-be-one"
+    generate_db_master_password = false
+    db_master_password          = "long/enough/but/slashed"
   }
 
   expect_failures = [var.db_master_password]
@@ -737,56 +734,10 @@ run "password_neither_given_nor_generated" {
   }
 
   variables {
-    generate_secrets = false
-    operator_token   = "a-token-that-is-long-enough-to-be-one"
+    generate_db_master_password = false
   }
 
   expect_failures = [var.db_master_password]
-}
-
-run "operator_token_too_short" {
-  command = plan
-
-  module {
-    source = "./tests/inputs"
-  }
-
-  variables {
-    generate_secrets   = false
-    db_master_password = "a-long-enough-password"
-    operator_token     = "short"
-  }
-
-  expect_failures = [var.operator_token]
-}
-
-run "operator_token_both_given_and_generated" {
-  command = plan
-
-  module {
-    source = "./tests/inputs"
-  }
-
-  variables {
-    operator_token = "a-token-that-is-long-enough-to-be-one"
-  }
-
-  expect_failures = [var.operator_token]
-}
-
-run "operator_token_neither_given_nor_generated" {
-  command = plan
-
-  module {
-    source = "./tests/inputs"
-  }
-
-  variables {
-    generate_secrets   = false
-    db_master_password = "a-long-enough-password"
-  }
-
-  expect_failures = [var.operator_token]
 }
 
 run "no_image" {

@@ -23,4 +23,4 @@ account_security = { guardduty = true, config = true }
 waf = { enabled = false }
 
 # Mock providers have no ephemeral types.
-generate_secrets = false
+generate_db_master_password = false

@@ -35,7 +35,6 @@ run "render" {
 
   variables {
     db_master_password = "rendered-and-then-redacted"
-    operator_token     = "rendered-and-then-redacted-as-well"
   }
 
   assert {

@@ -12,4 +12,4 @@ tls = { mode = "none" }
 waf = { enabled = false }
 
 # Mock providers have no ephemeral types, so nothing is generated; the test file gives a password.
-generate_secrets = false
+generate_db_master_password = false

@@ -16,7 +16,6 @@ variables {
 
   environment                = { HOLDFAST_EXPORT_DIR = "/var/lib/holdfast/export", HOLDFAST_SITE = "primary" }
   db_secret_arn              = "arn:aws:secretsmanager:us-east-1:123456789012:secret:payment-db-t1-AbCdEf"
-  operator_secret_arn        = "arn:aws:secretsmanager:us-east-1:123456789012:secret:holdfast-operator-t1-AbCdEf"
   kms_key_arn                = "arn:aws:kms:us-east-1:123456789012:key/00000001-0000-0000-0000-000000000000"
   vpc_id                     = "vpc-1"
   private_subnet_ids         = ["subnet-1", "subnet-2", "subnet-3"]
@@ -93,11 +92,8 @@ run "warden" {
   }
 
   assert {
-    condition = { for secret in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].secrets : secret.name => secret.valueFrom } == {
-      DB_PASSWORD             = var.db_secret_arn
-      HOLDFAST_OPERATOR_TOKEN = var.operator_secret_arn
-    }
-    error_message = "Password and token must come from Secrets Manager."
+    condition     = { for secret in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].secrets : secret.name => secret.valueFrom } == { DB_PASSWORD = var.db_secret_arn }
+    error_message = "The password must come from Secrets Manager."
   }
 
   # Every statement stays in the own region by its resources or by a condition, but for the term table.

@@ -30,13 +30,13 @@ locals {
         Resource = ["${aws_cloudwatch_log_group.this.arn}:*"]
       },
       {
-        Sid      = "ReadSecrets"
+        Sid      = "ReadSecret"
         Effect   = "Allow"
         Action   = ["secretsmanager:GetSecretValue"]
-        Resource = [var.db_secret_arn, var.operator_secret_arn]
+        Resource = [var.db_secret_arn]
       },
       {
-        Sid      = "DecryptSecrets"
+        Sid      = "DecryptSecret"
         Effect   = "Allow"
         Action   = ["kms:Decrypt"]
         Resource = [var.kms_key_arn]

@@ -90,11 +90,8 @@ resource "aws_ecs_task_definition" "this" {
     portMappings           = [for port in [var.warden.port, var.warden.forward_port] : { containerPort = port, hostPort = port, protocol = "tcp" }]
     mountPoints            = [{ sourceVolume = "export", containerPath = var.environment["HOLDFAST_EXPORT_DIR"], readOnly = false }]
     environment            = [for key in sort(keys(var.environment)) : { name = key, value = var.environment[key] }]
-    secrets = [
-      { name = "DB_PASSWORD", valueFrom = var.db_secret_arn },
-      { name = "HOLDFAST_OPERATOR_TOKEN", valueFrom = var.operator_secret_arn },
-    ]
-    linuxParameters = { initProcessEnabled = true }
+    secrets                = [{ name = "DB_PASSWORD", valueFrom = var.db_secret_arn }]
+    linuxParameters        = { initProcessEnabled = true }
     logConfiguration = {
       logDriver = "awslogs"
       options = {

@@ -45,11 +45,6 @@ variable "db_secret_arn" {
   type        = string
 }
 
-variable "operator_secret_arn" {
-  description = "Secret with the token of the wardens' operator endpoints, in this site's region."
-  type        = string
-}
-
 variable "kms_key_arn" {
   description = "The site's key."
   type        = string
