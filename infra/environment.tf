@@ -53,6 +53,7 @@ locals {
       HOLDFAST_MAX_LAG              = var.warden.max_lag
       HOLDFAST_DATABASE_THRESHOLD   = var.warden.database_threshold
       HOLDFAST_APP_THRESHOLD        = var.warden.app_threshold
+      HOLDFAST_BALANCER_THRESHOLD   = var.warden.balancer_threshold
       HOLDFAST_HANDOFF_TIMEOUT      = var.warden.handoff_timeout
       HOLDFAST_BEACON_MAX_AGE       = var.warden.beacon_max_age
       HOLDFAST_COOL_DOWN            = var.warden.cool_down

@@ -184,10 +184,10 @@ variable "engine_version" {
   }
 
   validation {
-    # The smallest minors of which Aurora makes global databases, of every major that AWS lists (read 2026-11-22, "Aurora
-    # global databases with Aurora PostgreSQL" in
-    # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Concepts.Aurora_Fea_Regions_DB-eng.Feature.GlobalDatabase.html).
-    # A major that is newer than the list is left to AWS to judge. 13 would do, but its support has ended.
+    # The smallest minors of which Aurora makes global databases, as a third party's copy of AWS's table had them on
+    # 2026-11-22. AWS's own page was not read; check them against "Aurora global databases with Aurora PostgreSQL" in
+    # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Concepts.Aurora_Fea_Regions_DB-eng.Feature.GlobalDatabase.html
+    # A major that is newer than the list is left to AWS to judge. 13 is left out, because its support has ended.
     condition = try(
       tonumber(split(".", var.engine_version)[0]) > 18 ||
       tonumber(split(".", var.engine_version)[1]) >= lookup({ "14" = 3, "15" = 2, "16" = 1, "17" = 4, "18" = 3 }, split(".", var.engine_version)[0], 1000),
@@ -343,7 +343,7 @@ variable "service" {
   description = <<-EOT
     The payment service: port, size, scaling, draining, the acquirer it calls, and further environment. `stop_timeout`
     and `deregistration_time` are in seconds, and so is `client_keep_alive`, after which a client's connection is closed
-    so that it asks DNS again.
+    so that it asks DNS again. `health_check_path` must answer 200 on a standby too, whose database takes no writes.
   EOT
   type = object({
     port                = optional(number, 8080)
@@ -355,6 +355,7 @@ variable "service" {
     stop_timeout        = optional(number, 60)
     deregistration_time = optional(number, 30)
     client_keep_alive   = optional(number, 120)
+    health_check_path   = optional(string, "/readyz")
     acquirer_url        = optional(string, "https://acquirer.example.com")
     environment         = optional(map(string), {})
   })
@@ -405,6 +406,11 @@ variable "service" {
   }
 
   validation {
+    condition     = can(regex("^/[!-~]*$", var.service.health_check_path)) && length(var.service.health_check_path) <= 1024
+    error_message = "service.health_check_path must begin with \"/\", as in \"/readyz\", and have at most 1024 characters and no space."
+  }
+
+  validation {
     condition     = can(regex("^https?://[^\\s/]+", var.service.acquirer_url)) && (var.throw_away || startswith(var.service.acquirer_url, "https://"))
     error_message = "service.acquirer_url must be a URL, with https outside throw-away environments."
   }
@@ -439,6 +445,7 @@ variable "warden" {
     max_lag            = optional(string, "5m")
     database_threshold = optional(string, "60s")
     app_threshold      = optional(string, "60s")
+    balancer_threshold = optional(string, "60s")
     handoff_timeout    = optional(string, "5m")
     beacon_max_age     = optional(string, "30s")
     cool_down          = optional(string, "10m")
@@ -490,10 +497,10 @@ variable "warden" {
 
   validation {
     condition = alltrue([
-      for duration in [var.warden.max_lag, var.warden.database_threshold, var.warden.app_threshold, var.warden.handoff_timeout, var.warden.beacon_max_age, var.warden.cool_down, var.warden.capacity_for, var.warden.forward_for] :
+      for duration in [var.warden.max_lag, var.warden.database_threshold, var.warden.app_threshold, var.warden.balancer_threshold, var.warden.handoff_timeout, var.warden.beacon_max_age, var.warden.cool_down, var.warden.capacity_for, var.warden.forward_for] :
       can(regex("^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$", duration))
     ])
-    error_message = "warden.max_lag, database_threshold, app_threshold, handoff_timeout, beacon_max_age, cool_down, capacity_for and forward_for must be durations as in \"60s\" or \"5m\"."
+    error_message = "warden.max_lag, database_threshold, app_threshold, balancer_threshold, handoff_timeout, beacon_max_age, cool_down, capacity_for and forward_for must be durations as in \"60s\" or \"5m\"."
   }
 }
 

@@ -26,6 +26,7 @@ variables {
     stop_timeout        = 60
     deregistration_time = 30
     client_keep_alive   = 120
+    health_check_path   = "/up"
     environment         = { LOG_LEVEL = "info", DB_WRITER_HOST = "elsewhere" }
   }
 
@@ -127,8 +128,8 @@ run "protected" {
   }
 
   assert {
-    condition     = aws_lb_target_group.app.health_check[0].path == "/readyz" && aws_lb_target_group.app.health_check[0].matcher == "200" && aws_lb_target_group.app.target_type == "ip"
-    error_message = "The target group must ask /readyz."
+    condition     = aws_lb_target_group.app.health_check[0].path == "/up" && aws_lb_target_group.app.health_check[0].matcher == "200" && aws_lb_target_group.app.target_type == "ip"
+    error_message = "The target group must ask the path that was given."
   }
 
   assert {

@@ -883,6 +883,20 @@ run "keep_alive_that_outlives_dns" {
   expect_failures = [var.service]
 }
 
+run "health_check_path_without_a_slash" {
+  command = plan
+
+  module {
+    source = "./tests/inputs"
+  }
+
+  variables {
+    service = { acquirer_url = "https://acquirer.acme.test", health_check_path = "readyz" }
+  }
+
+  expect_failures = [var.service]
+}
+
 run "acquirer_without_tls" {
   command = plan
 
@@ -1060,6 +1074,20 @@ run "time_without_a_unit" {
 
   variables {
     warden = { image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/holdfast@sha256:0000000000000000000000000000000000000000000000000000000000000000", max_lag = "300" }
+  }
+
+  expect_failures = [var.warden]
+}
+
+run "threshold_of_the_balancer_without_a_unit" {
+  command = plan
+
+  module {
+    source = "./tests/inputs"
+  }
+
+  variables {
+    warden = { image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/holdfast@sha256:0000000000000000000000000000000000000000000000000000000000000000", balancer_threshold = "60" }
   }
 
   expect_failures = [var.warden]

@@ -34,7 +34,7 @@ resource "aws_lb_target_group" "app" {
     enabled             = true
     protocol            = "HTTP"
     port                = "traffic-port"
-    path                = "/readyz"
+    path                = var.service.health_check_path
     matcher             = "200"
     interval            = 10
     timeout             = 4

@@ -41,6 +41,7 @@ variable "service" {
     environment         = map(string)
     cpu_architecture    = string
     client_keep_alive   = number
+    health_check_path   = string
   })
 }
 
