@@ -11,6 +11,7 @@ package aws
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -63,6 +64,20 @@ func (c bodyInMemory) Do(r *http.Request) (*http.Response, error) {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	return c.HTTPClient.Do(r)
+}
+
+// Denied reports whether a service refused a call because the caller lacks the permission, under any of the codes that
+// the services have for it. It will refuse the call again.
+func Denied(err error) bool {
+	var coded interface{ ErrorCode() string }
+	if !errors.As(err, &coded) {
+		return false
+	}
+	switch coded.ErrorCode() {
+	case "AccessDenied", "AccessDeniedException", "UnauthorizedOperation":
+		return true
+	}
+	return false
 }
 
 // once makes the SDK send a request a single time.

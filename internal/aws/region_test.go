@@ -118,6 +118,22 @@ func TestMovesAreSentOnce(t *testing.T) {
 	}
 }
 
+// TestDenied: what a policy refuses is told from what is only not possible now.
+func TestDenied(t *testing.T) {
+	for code, denied := range map[string]bool{"AccessDenied": true, "UnauthorizedOperation": true, "InvalidGlobalClusterStateFault": false} {
+		r := &recorder{answer: func(asked) (int, string, string) {
+			return http.StatusForbidden, "text/xml", "<ErrorResponse><Error><Type>Sender</Type><Code>" + code + "</Code></Error></ErrorResponse>"
+		}}
+		err := session(t, r).Databases("us-east-1").Switchover(context.Background(), "g", "arn:target")
+		if err == nil || Denied(err) != denied {
+			t.Errorf("%s: denied %t, error %v", code, Denied(err), err)
+		}
+	}
+	if Denied(nil) || Denied(context.DeadlineExceeded) {
+		t.Error("an error without a code counts as denied")
+	}
+}
+
 func TestMovesEndWithTheirContext(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)

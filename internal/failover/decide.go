@@ -164,16 +164,21 @@ func decideMovedAway(o Observation) Decision {
 }
 
 // promote asks for the writer. While the other site is there to cooperate the move is a switchover, which loses
-// nothing; once it is silent, or the cooperation took too long, only a failover is left. Silent is measured in beacon
-// periods here, not by the hand-over's more patient limit: a switchover is asked of the other region, and a request to
-// a lost region hangs.
+// nothing; once it is silent, or its region refuses the switchover, or the cooperation took too long, only a failover is
+// left. Silent is measured in beacon periods here, not by the hand-over's more patient limit: a switchover is asked of
+// the other region, and a request to a lost region hangs.
 func promote(o Observation) Decision {
-	cooperative := peerAlive(o) && o.For.Unserved < o.Settings.HandoffTimeout/4
-	reason := "the other site is silent"
-	if cooperative {
-		reason = "the other site is there to hand its writer over"
+	d := Decision{Step: Promote, Lossy: true}
+	switch {
+	case !peerAlive(o):
+		d.Reason = "the other site is silent"
+	case o.SwitchoverRefused == o.Store.Record.Term:
+		d.Reason = "the other region does not let this site ask for a switchover"
+	case o.For.Unserved >= o.Settings.HandoffTimeout/4:
+		d.Reason = "the switchover has not come about in time"
+	default:
+		d.Lossy, d.Reason = false, "the other site is there to hand its writer over"
 	}
-	d := Decision{Step: Promote, Lossy: !cooperative, Reason: reason}
 	if next := following(o.Store.Record); d.Lossy && missesTail(o) && next.TailOf < next.ServedTerm {
 		next.TailOf = next.ServedTerm
 		d.Record = &next

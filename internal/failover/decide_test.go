@@ -160,6 +160,15 @@ func unservedCases() []decision {
 		{"acquired, other site alive", unserved(), func(o *failover.Observation) {
 			o.PeerBeaconSeen, o.PeerBeaconAge = true, time.Second
 		}, failover.Promote, "hand its writer over"},
+		{"acquired, other site alive, and its region refuses the switchover", unserved(), func(o *failover.Observation) {
+			o.PeerBeaconSeen, o.PeerBeaconAge, o.SwitchoverRefused = true, time.Second, 8
+		}, failover.Promote, "does not let this site ask"},
+		{"acquired, and the refusal was in an earlier term", unserved(), func(o *failover.Observation) {
+			o.PeerBeaconSeen, o.PeerBeaconAge, o.SwitchoverRefused = true, time.Second, 6
+		}, failover.Promote, "hand its writer over"},
+		{"acquired, and the switchover takes too long", unserved(), func(o *failover.Observation) {
+			o.PeerBeaconSeen, o.PeerBeaconAge, o.For.Unserved = true, time.Second, o.Settings.HandoffTimeout/4
+		}, failover.Promote, "not come about in time"},
 		{"acquired, not to be served, and the other site is there", unserved(), func(o *failover.Observation) {
 			o.PeerBeaconSeen, o.PeerBeaconAge, o.For.Unserved = true, time.Second, 5*time.Minute
 		}, failover.Release, "in time"},
@@ -384,6 +393,15 @@ func TestTailOfATakeover(t *testing.T) {
 		t.Fatalf("a promotion that may lose data: %+v", d)
 	}
 	checkWrite(t, late.Store.Record, *d.Record)
+	refused := unserved() // it is still there, but its region does not take the switchover from here
+	refused.PeerBeaconSeen, refused.PeerBeaconAge = true, time.Second
+	if d := failover.Decide(refused); d.Lossy || d.Record != nil {
+		t.Errorf("before the refusal: %+v", d)
+	}
+	refused.SwitchoverRefused = 8
+	if d := failover.Decide(refused); !d.Lossy || d.Record == nil || d.Record.TailOf != 7 {
+		t.Errorf("after the refusal: %+v", d)
+	}
 	late.Store.Record.TailOf = 7
 	if d := failover.Decide(late); d.Step != failover.Promote || d.Record != nil {
 		t.Errorf("it is written once: %+v", d)

@@ -21,6 +21,9 @@ type Memory struct {
 	App          AppView
 	TailExported bool
 	TailSaved    term.Number
+	// SwitchoverRefused is noted by whoever asked for the switchover. It is about one term: in the next one the other
+	// region is asked again.
+	SwitchoverRefused term.Number
 	// Own is the own site's beacon as the store has it.
 	Own term.Beacon
 
@@ -90,6 +93,7 @@ func (m *Memory) Observed(o Observation) { m.held.observe(o) }
 func (m *Memory) Fill(o *Observation) {
 	o.Store, o.Trust, o.Watch = m.Store, m.Trust, m.Watch
 	o.Database, o.Cluster, o.App, o.TailExported, o.TailSaved = m.Database, m.Cluster, m.App, m.TailExported, m.TailSaved
+	o.SwitchoverRefused = m.SwitchoverRefused
 	o.PeerBeacon, o.PeerBeaconSeen, o.OwnBeacon = m.peer.beacon, m.peer.seen, m.Own
 	if m.peer.seen {
 		o.PeerBeaconAge = o.Now.Sub(m.peer.moved)

@@ -39,6 +39,9 @@ type Observation struct {
 	TailExported bool
 	// TailSaved is the record's TailOf if this site has exported the end of that term, however its database went on.
 	TailSaved term.Number
+	// SwitchoverRefused is the newest term in which the other region has refused this warden a switchover for want of
+	// permission, as a policy does that keeps wardens to their own region.
+	SwitchoverRefused term.Number
 }
 
 // Durations says for how long each condition has held.

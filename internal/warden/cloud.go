@@ -3,6 +3,7 @@ package warden
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -47,12 +48,20 @@ func (a *Aurora) View(ctx context.Context) (failover.ClusterView, error) {
 	return v, nil
 }
 
-// Promote implements [ControlPlane]: a failover is asked of the own region, a switchover of the present writer's.
+// ErrSwitchoverRefused says that the other region will not take the switchover from this site, whenever it is asked.
+var ErrSwitchoverRefused = errors.New("the other region does not let this site ask for a switchover")
+
+// Promote implements [ControlPlane]: a failover is asked of the own region, a switchover of the present writer's. The
+// role of infra/modules/warden allows nothing there: who wants the switchover all the same has to widen it.
 func (a *Aurora) Promote(ctx context.Context, lossy bool) error {
 	if lossy {
 		return a.own.Failover(ctx, a.cfg.GlobalCluster, a.cfg.ClusterARN)
 	}
-	return a.peer.Switchover(ctx, a.cfg.GlobalCluster, a.cfg.ClusterARN)
+	err := a.peer.Switchover(ctx, a.cfg.GlobalCluster, a.cfg.ClusterARN)
+	if aws.Denied(err) {
+		return fmt.Errorf("%w: %w", ErrSwitchoverRefused, err)
+	}
+	return err
 }
 
 // MoveWriter implements [ControlPlane]. The own region is the present writer's.

@@ -108,7 +108,11 @@ func (w *Warden) promote(ctx context.Context, n term.Number, lossy bool) outcome
 		defer stop()
 	}
 	if err := w.cluster.Promote(ctx, lossy); err != nil {
-		return outcome{err: err}
+		refused := !lossy && errors.Is(err, ErrSwitchoverRefused)
+		if refused {
+			w.noteRefused(n)
+		}
+		return outcome{effective: refused, err: err} // what is left is due at once
 	}
 	detail := "switchover accepted"
 	if lossy {

@@ -43,8 +43,8 @@ func (w *Warden) runLoop(ctx context.Context) {
 			d := w.decide(o)
 			w.remember(d)
 			w.journal.observed(o, d)
-			if d.Step != failover.Wait && last.mayFollow(d.Step, w.boot(), w.renewEvery()) {
-				busy, last = true, attempt{step: d.Step, began: w.boot()}
+			if d.Step != failover.Wait && last.mayFollow(o, d, w.boot(), w.renewEvery()) {
+				busy, last = true, attempt{step: d.Step, lossy: d.Lossy, began: w.boot()}
 				w.begin(ctx, o, d, done)
 			}
 		}
@@ -66,15 +66,18 @@ func (w *Warden) runLoop(ctx context.Context) {
 // attempt is the step that was begun last.
 type attempt struct {
 	step  failover.Step
+	lossy bool
 	began term.Instant
 }
 
 // mayFollow says whether a step may be begun now. Those that ask much of others are not asked again within a renewal
-// period: a control plane that refuses is not helped by being asked four times as often.
-func (a attempt) mayFollow(step failover.Step, now term.Instant, period time.Duration) bool {
-	switch step {
+// period: a control plane that refuses is not helped by being asked four times as often. A failover in place of
+// a switchover that was refused is asked of another region.
+func (a attempt) mayFollow(o failover.Observation, d failover.Decision, now term.Instant, period time.Duration) bool {
+	instead := d.Lossy && !a.lossy && o.SwitchoverRefused == o.Store.Record.Term
+	switch d.Step {
 	case failover.Promote, failover.MoveWriter, failover.ExportTail:
-		return a.step != step || now.Sub(a.began) >= period
+		return a.step != d.Step || instead || now.Sub(a.began) >= period
 	}
 	return true
 }

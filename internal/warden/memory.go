@@ -66,6 +66,13 @@ func (w *Warden) noteSent(next term.Record, before term.Instant) {
 	w.memory.Sent(next, before)
 }
 
+// noteRefused remembers that the other region refuses a switchover in term n.
+func (w *Warden) noteRefused(n term.Number) {
+	w.memory.mu.Lock()
+	defer w.memory.mu.Unlock()
+	w.memory.SwitchoverRefused = n
+}
+
 // record returns the newest record known and whether there ever was one.
 func (w *Warden) record() (term.Record, bool) {
 	m := &w.memory

@@ -186,6 +186,60 @@ func TestPromotionNeedsTrust(t *testing.T) {
 	}
 }
 
+// TestRefusedSwitchoverBecomesAFailover: the other site is there, but its region does not let this one ask for the
+// switchover. The failover follows at once, and not when the patience with a switchover has ended.
+func TestRefusedSwitchoverBecomesAFailover(t *testing.T) {
+	t.Parallel()
+	s, memory := takeover(t)
+	succeed := s.plane.promote
+	s.plane.promote = func(ctx context.Context, lossy bool) error {
+		if !lossy {
+			return fmt.Errorf("%w: AccessDenied", ErrSwitchoverRefused)
+		}
+		if r := recordOf(t, memory); r.TailOf != 1 {
+			t.Errorf("failed over under a record with tail_of %d, want 1", r.TailOf)
+		}
+		return succeed(ctx, lossy)
+	}
+	beaconMoves(t, memory, "primary", func(context.Context, *term.Beacon) {})
+	w := s.start(t, 1)
+	w.becomes(t, "/healthz", 200)
+	if n := s.plane.count("promote lossy=false"); n != 1 {
+		t.Errorf("a switchover was asked for %d times, want once", n)
+	}
+	if n := s.plane.count("promote lossy=true"); n != 1 {
+		t.Errorf("a failover was asked for %d times, want once", n)
+	}
+}
+
+// TestWhatIsAskedAgainWithinAPeriod: a promotion only as a failover in place of a switchover that was refused.
+func TestWhatIsAskedAgainWithinAPeriod(t *testing.T) {
+	for _, row := range []struct {
+		name         string
+		was, refused bool
+		lossy        bool
+		now          term.Instant
+		want         bool
+	}{
+		{"the switchover again", false, false, false, 105, false},
+		{"the switchover again, a period later", false, false, false, 110, true},
+		{"a failover after a switchover that was accepted", false, false, true, 105, false},
+		{"a failover after a switchover that was refused", false, true, true, 105, true},
+		{"that failover again", true, true, true, 105, false},
+		{"that failover again, a period later", true, true, true, 110, true},
+	} {
+		var o failover.Observation
+		o.Store.Record.Term = 2
+		if row.refused {
+			o.SwitchoverRefused = 2
+		}
+		last := attempt{step: failover.Promote, lossy: row.was, began: 100}
+		if got := last.mayFollow(o, failover.Decision{Step: failover.Promote, Lossy: row.lossy}, row.now, 10); got != row.want {
+			t.Errorf("%s: %t, want %t", row.name, got, row.want)
+		}
+	}
+}
+
 // quiet makes a warden that does not run, over one replica and without a database.
 func quiet(t *testing.T, memory *termtest.Memory, name, peer string, change ...func(*Options)) (*Warden, *plane) {
 	t.Helper()

@@ -17,16 +17,25 @@ import (
 // database at dsn has drained.
 func peerReports(t *testing.T, memory *termtest.Memory, dsn string) {
 	t.Helper()
+	beaconMoves(t, memory, "dr", func(ctx context.Context, b *term.Beacon) {
+		b.Ready, b.LineageTerm = true, 1
+		if s, err := sampleOnce(ctx, dsn); err == nil {
+			b.DrainedTerm = s.Lease.DrainedTerm
+		}
+	})
+}
+
+// beaconMoves keeps a site's beacon moving until the test ends, with what report puts into it.
+func beaconMoves(t *testing.T, memory *termtest.Memory, site string, report func(context.Context, *term.Beacon)) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		replica := memory.Replica("peer")
 		for sequence := int64(1); sleep(ctx, 50*time.Millisecond); sequence++ {
-			b := term.Beacon{Deployment: "test", Site: "dr", Sequence: sequence, Warden: "dr/1", Ready: true, LineageTerm: 1}
-			if s, err := sampleOnce(ctx, dsn); err == nil {
-				b.DrainedTerm = s.Lease.DrainedTerm
-			}
+			b := term.Beacon{Deployment: "test", Site: site, Sequence: sequence, Warden: site + "/1"}
+			report(ctx, &b)
 			if err := replica.PutBeacon(ctx, b); err != nil && ctx.Err() == nil {
 				t.Error(err)
 			}

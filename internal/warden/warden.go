@@ -33,7 +33,8 @@ type Database interface {
 type ControlPlane interface {
 	// View asks the own region's control plane only: the other's may be lost.
 	View(ctx context.Context) (failover.ClusterView, error)
-	// Promote makes the own cluster the writer: by a failover if lossy, else by a switchover.
+	// Promote makes the own cluster the writer: by a failover if lossy, else by a switchover, which the other region may
+	// refuse to take from here with [ErrSwitchoverRefused].
 	Promote(ctx context.Context, lossy bool) error
 	// MoveWriter makes the other site's cluster the writer, without loss.
 	MoveWriter(ctx context.Context) error

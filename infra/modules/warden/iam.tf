@@ -17,7 +17,8 @@ locals {
   own_region  = { StringEquals = { "aws:RequestedRegion" = var.region } }
   rds         = "arn:aws:rds:${var.region}:${var.account_id}"
   own_cluster = "${local.rds}:cluster:${var.db_cluster_identifier}"
-  # A switchover names its target by ARN, but the call goes to the own region.
+  # A switchover names its target by ARN, but the call goes to the own region. That the other region's writer is not asked
+  # to switch over is on purpose: a warden that is refused there fails over at once.
   peer_cluster   = "arn:aws:rds:${var.peer_region}:${var.account_id}:cluster:${var.peer_db_cluster_identifier}"
   global_cluster = "arn:aws:rds::${var.account_id}:global-cluster:${var.global_cluster_identifier}"
 
