@@ -135,8 +135,8 @@ type drillVerdict struct {
 	}
 }
 
-// TestRegionLost is the whole path: from the embedded Terraform to the verdict, over real DNS, processes and databases.
-func TestRegionLost(t *testing.T) {
+// TestDrillOfALostRegion is the whole path: from the embedded Terraform to the verdict, over real DNS, processes and databases.
+func TestDrillOfALostRegion(t *testing.T) {
 	cmd, temp := command(t, "drill", "--speed", "10", "--seed", "1", "-o", "json")
 	var progress bytes.Buffer
 	cmd.Stderr = &progress

@@ -288,7 +288,7 @@ func TestTypedAtATwin(t *testing.T) {
 		t.Skip("it takes a minute and a half")
 	}
 	needsAWS(t)
-	env := twinUp(t, "typed", "--speed", "10")
+	env := twinUp(t, "typed", "--speed", "15")
 	t.Run("no account is reached", func(t *testing.T) { reachesNoAccount(t, env) })
 	t.Run("runbooks", func(t *testing.T) { typeRunbooks(t, env) })
 }
