@@ -219,7 +219,7 @@ func TestRunInfoSaysHowToReachTheTwin(t *testing.T) {
 	if err := info.writeEnv(&out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"export AWS_ENDPOINT_URL=http://127.9.0.1:4566\n", "export HOLDFAST_CONFIG=/x/holdfast.json\n", "dig @127.9.0.53 -p 8053 +short app.test", "http://app.test:8080/v1/payments"} {
+	for _, want := range []string{"export AWS_ENDPOINT_URL=http://127.9.0.1:4566\n", "export HOLDFAST_CONFIG=/x/holdfast.json\n", "export HOLDFAST_DNS_SERVER=127.9.0.53:8053\n", "dig @127.9.0.53 -p 8053 +short app.test", "http://app.test:8080/v1/payments"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, out.String())
 		}

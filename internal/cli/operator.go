@@ -212,7 +212,7 @@ such. The exit code is 1 if no site serves. docs/status.md describes the JSON.`,
 	}
 	f.register(cmd, defaultLookTimeout)
 	cmd.Flags().StringVar(&drills, "drills", "drill-results", "`folder` with the results of drills")
-	cmd.Flags().StringVar(&f.dnsServer, "dns-server", "", "`host:port` to ask instead of the machine's resolver")
+	cmd.Flags().StringVar(&f.dnsServer, "dns-server", os.Getenv(dnsVariable), "`host:port` to ask instead of the machine's resolver ("+dnsVariable+")")
 	return cmd
 }
 

@@ -31,6 +31,7 @@ const (
 	psqlSSLMode    = "require"
 	nameVariable   = "HOLDFAST_TWIN"
 	configVariable = "HOLDFAST_CONFIG"
+	dnsVariable    = "HOLDFAST_DNS_SERVER"
 )
 
 // leakingVariables could lead a client to another account or to another endpoint than the twin's.
@@ -60,6 +61,7 @@ func (i runInfo) exports() [][2]string {
 		{"NO_PROXY", host},
 		{"no_proxy", host},
 		{configVariable, i.Config},
+		{dnsVariable, i.Resolver},
 		{nameVariable, i.Name},
 	}
 }
