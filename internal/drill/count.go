@@ -210,8 +210,8 @@ func (d *drill) countCharges(ctx context.Context, b books, tail map[string]bool)
 
 // countAcknowledged sorts the acknowledged payments into kept and lost, and measures the recovery point.
 func (d *drill) countAcknowledged(acknowledged []merchant.Payment, kept, tail map[string]bool) {
-	rpo := 0.0
 	var lost []merchant.Payment
+	var lostAt []time.Duration
 	for _, p := range acknowledged {
 		if before := (d.firstFault.Sub(d.began) - p.Ended).Seconds(); d.verdict.FaultAtSeconds != nil {
 			d.verdict.LoadBeforeFaultSeconds = round(max(d.verdict.LoadBeforeFaultSeconds, before))
@@ -229,23 +229,42 @@ func (d *drill) countAcknowledged(acknowledged []merchant.Payment, kept, tail ma
 		if !d.lostBefore[p.PaymentID] && d.verdict.SwitchBack.DowntimeSeconds != nil {
 			d.verdict.SwitchBack.Lost++
 		}
-		rpo = max(rpo, d.ageAtFault(p.Ended).Seconds())
+		lostAt = append(lostAt, p.Ended)
 	}
 	d.judgeDeadlines(lost)
 	if d.verdict.FaultAtSeconds != nil {
-		rpo = round(rpo)
+		rpo := round(recoveryPoint(lostAt, d.faultEnds).Seconds())
 		d.verdict.RPOSeconds = &rpo
 	}
 }
 
-// ageAtFault is how long before the end of the next fault something was acknowledged; 0 if no fault came after it.
-func (d *drill) ageAtFault(acknowledged time.Duration) time.Duration {
-	for _, end := range d.faultEnds {
-		if end >= acknowledged {
-			return end - acknowledged
+// recoveryPoint is the longest stretch of time whose payments a takeover lost: from the first of them to the fault, or to
+// the last of them where the old site went on acknowledging for the rest of its lease. Each lost payment belongs to the
+// fault that it was acknowledged nearest to.
+func recoveryPoint(lost, faultEnds []time.Duration) time.Duration {
+	type stretch struct{ from, to time.Duration }
+	stretches := map[time.Duration]stretch{}
+	for _, at := range lost {
+		nearest, found := time.Duration(0), false
+		for _, end := range faultEnds {
+			if !found || (end-at).Abs() < (nearest-at).Abs() {
+				nearest, found = end, true
+			}
 		}
+		if !found {
+			continue
+		}
+		s, seen := stretches[nearest]
+		if !seen {
+			s = stretch{from: nearest, to: nearest}
+		}
+		stretches[nearest] = stretch{from: min(s.from, at), to: max(s.to, at)}
 	}
-	return 0
+	longest := time.Duration(0)
+	for _, s := range stretches {
+		longest = max(longest, s.to-s.from)
+	}
+	return longest
 }
 
 // measureStandstill is the longest time without an acknowledged payment between the first fault and the end of the load.

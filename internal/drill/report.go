@@ -105,8 +105,9 @@ nobody was charged twice, and the ledger adds up.
 
 `
 
-const reportLegend = "RTO: from just before the fault to the first payment that the other site acknowledged. RPO: age of the oldest\n" +
-	"acknowledged payment that the surviving ledger lacks. Standstill: the longest time without an acknowledged payment.\n" +
+const reportLegend = "RTO: from just before the fault to the first payment that the other site acknowledged. RPO: the stretch of time whose\n" +
+	"acknowledged payments the surviving ledger lacks, up to the fault, or up to the last of them where a site that was cut\n" +
+	"off went on for the rest of its lease. Standstill: the longest time without an acknowledged payment.\n" +
 	"Each is the median and the largest of the runs, in real seconds: the speed divides the deployment's configured times,\n" +
 	"nothing is multiplied back. Lost payments are in the exported tail. The last column is accepted of tried.\n"
 

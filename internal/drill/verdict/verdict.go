@@ -36,8 +36,9 @@ type Verdict struct {
 	// RTOSeconds runs from just before the kill to the first payment acknowledged in an attempt that began after it;
 	// null if there was none.
 	RTOSeconds *float64 `json:"rto_seconds"`
-	// RPOSeconds is the age, at the end of the kill, of the oldest acknowledged payment that the surviving ledger lacks;
-	// 0 if it lacks none, null if it could not be asked.
+	// RPOSeconds is the longest stretch of time whose acknowledged payments the surviving ledger lacks: from the oldest of
+	// them to the end of the fault, or to the newest of them where the old site went on for the rest of its lease. 0 if it
+	// lacks none, null if it could not be asked.
 	RPOSeconds *float64 `json:"rpo_seconds"`
 	// SiteRTOSeconds runs from just before the fault until the other site served, before any client had heard of it by DNS;
 	// TakeoverOverheadSeconds is that less the lease and the margin, which a takeover has to wait for. Both are null if no
