@@ -95,7 +95,7 @@ Databases are reached as in 'holdfast init'. A restart of the database's writer 
 	flags.DurationVar(&q.For, "for", 0, "how long at most, up to 24h")
 	flags.BoolVar(&q.PeerStopped, "peer-stopped", false, "the other site's wardens are stopped, as its scheduler must confirm")
 	flags.StringVar(&q.IHaveStopped, "i-have-stopped", "", "vouch that the wardens of the other `site` are stopped and stay so")
-	flags.StringArrayVar(&dsns, "dsn", nil, "`SITE=DSN` of a site's database, instead of the deployment's endpoints (repeatable)")
+	dsnFlag(cmd, &dsns)
 	dryRunFlag(cmd, &q.DryRun)
 	return cmd
 }
@@ -148,7 +148,7 @@ runs, and pass --i-have-stopped SITE: then the term record takes your word for i
 	who.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&q.IHaveStopped, "i-have-stopped", "", "vouch that no warden of the pinned `site` runs")
-	flags.StringArrayVar(&dsns, "dsn", nil, "`SITE=DSN` of a site's database, instead of the deployment's endpoints (repeatable)")
+	dsnFlag(cmd, &dsns)
 	dryRunFlag(cmd, &q.DryRun)
 	return cmd
 }
@@ -200,4 +200,9 @@ func writePlan(out io.Writer, p operator.Plan) error {
 		return err
 	}
 	return p.WriteText(out)
+}
+
+// dsnFlag takes databases other than the deployment's endpoints.
+func dsnFlag(cmd *cobra.Command, dsns *[]string) {
+	cmd.Flags().StringArrayVar(dsns, "dsn", nil, "`SITE=DSN` of a site's database, instead of the deployment's endpoints (repeatable)")
 }
