@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/mail"
 	"os"
 	"path/filepath"
@@ -44,24 +43,9 @@ type watched struct {
 // TestEveryAlarmComesAndGoes drives every kind of alarm of the deployment into ALARM and back to OK by what it is there to
 // notice, and reads the mail about both. The load on the database lasts while the other things happen.
 func TestEveryAlarmComesAndGoes(t *testing.T) {
-	topo, err := topology.Default()
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
-	tw, err := twin.Up(ctx, twin.Options{
-		Topology: topo, Speed: *alarmSpeed, AcquirerURL: "http://127.0.0.1:1", // nobody pays here
-		Images: images(t), Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := tw.Down(context.Background()); err != nil {
-			t.Errorf("take the twin down: %v", err)
-		}
-	})
+	tw := bringUp(ctx, t, *alarmSpeed)
 	w := &watched{T: t, tw: tw, ctx: ctx, since: time.Now()}
 	first := tw.Sites()[0]
 	standby := tw.Sites()[1]

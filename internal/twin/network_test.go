@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -34,25 +33,10 @@ type networked struct {
 // TestNetworksDecide takes routes and rules of a running deployment away and gives them back, one after the other, and
 // looks at what stops and goes on.
 func TestNetworksDecide(t *testing.T) {
-	topo, err := topology.Default()
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	tw, err := twin.Up(ctx, twin.Options{
-		Topology: topo, Speed: 10, AcquirerURL: "http://127.0.0.1:1", // nobody pays here
-		Images: images(t), Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := tw.Down(context.Background()); err != nil {
-			t.Errorf("take the twin down: %v", err)
-		}
-	})
-	n := &networked{t, tw, topo, ctx}
+	tw := bringUp(ctx, t, 10)
+	n := &networked{t, tw, tw.Topology(), ctx}
 	n.peeringWithoutRoutes()
 	n.taskWithoutItsSecrets()
 	n.balancerWithoutItsRule()

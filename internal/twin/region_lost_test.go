@@ -34,24 +34,9 @@ func images(t *testing.T) map[string]ecs.Image {
 // TestTakeoverAsksNothingThatIsLost: from the loss of us-east-1 until the other site serves, no call of the AWS API goes to
 // the lost region, and none to Route 53, whose control plane is there.
 func TestTakeoverAsksNothingThatIsLost(t *testing.T) {
-	topo, err := topology.Default()
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	tw, err := twin.Up(ctx, twin.Options{Topology: topo, Speed: 10, AcquirerURL: "http://127.0.0.1:1" /* nobody pays here */, Images: images(t), Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := tw.Down(context.Background()); err != nil {
-			t.Errorf("take the twin down: %v", err)
-		}
-		if _, err := os.Stat(tw.Dir()); err == nil {
-			t.Errorf("the state folder %s is still there", tw.Dir())
-		}
-	})
+	tw := bringUp(ctx, t, 10)
 	first, second := tw.Sites()[0], tw.Sites()[1]
 	lostAt := time.Now()
 	if err := tw.LoseRegion(ctx, first.Name); err != nil {
@@ -90,4 +75,29 @@ func waitServes(ctx context.Context, t *testing.T, tw *twin.Twin, site string) {
 		case <-tick.C:
 		}
 	}
+}
+
+// bringUp builds the default deployment's twin, takes it down after the test, and wants nothing to be left of it.
+func bringUp(ctx context.Context, t *testing.T, speed float64) *twin.Twin {
+	t.Helper()
+	topo, err := topology.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tw, err := twin.Up(ctx, twin.Options{
+		Topology: topo, Speed: speed, AcquirerURL: "http://127.0.0.1:1", // nobody pays here
+		Images: images(t), Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tw.Down(context.Background()); err != nil {
+			t.Errorf("take the twin down: %v", err)
+		}
+		if _, err := os.Stat(tw.Dir()); err == nil {
+			t.Errorf("the state folder %s is still there", tw.Dir())
+		}
+	})
+	return tw
 }
