@@ -192,19 +192,35 @@ func (w *world) serving() bool {
 		w.lastAck > w.healedAt && w.now-w.lastAck < 3*time.Second && !w.control.moving && w.control.writer.name == r.Holder
 }
 
-// decisionAwaited returns what only a person can decide, if a warden names such a thing.
+// decisionAwaited returns what only a person can decide, if a warden names such a thing. Every other gate opens by itself
+// once faults are over: waiting for it is no excuse.
 func (w *world) decisionAwaited() string {
 	if !w.store.exists {
 		return "the term record is gone: only an operator may create one (P1)"
 	}
 	for _, s := range w.sites {
 		for _, d := range s.wardens {
+			// A standby says why it would not take over all the time. It waits for that only once it might.
+			record := d.memory.Store.Record
+			if record.Holder != s.name && record.State == term.Held && !d.memory.Watch.Expired(record) {
+				continue
+			}
 			for _, r := range d.decision.Refusals {
-				return s.name + ": " + r.Gate + ": " + r.Current + ", want " + r.Wanted
+				switch r.Gate {
+				case "mode", "lineage", "lag":
+					return s.name + ": " + r.Gate + ": " + r.Current + ", want " + r.Wanted
+				}
 			}
 		}
 	}
 	return ""
+}
+
+// stuck reports whether the wardens can do nothing any more without a person: there is no record, or the term is released
+// and its holder, who is no writer any more, can't take it back.
+func (w *world) stuck() bool {
+	r := &w.store.record
+	return !w.store.exists || r.State == term.Releasing && w.control.writer.name != r.Holder && !w.control.moving
 }
 
 func (w *world) describe() string {

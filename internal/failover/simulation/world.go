@@ -173,7 +173,8 @@ const (
 	faultPhase  = 75 * time.Second
 	longPhase   = 6 * time.Minute
 	endEvery    = 5 * time.Second
-	// namedFor is how long a warden must have named a decision before the run believes that it waits for a person.
+	// namedFor is how long a warden must have named a decision, while nothing else can come, before the run believes that it
+	// waits for a person.
 	namedFor = 90 * time.Second
 )
 
@@ -199,23 +200,24 @@ func (w *world) runUntil(end instant) {
 	}
 }
 
-// settle waits until a site serves, or the system says what it waits for, and no longer than all of its patience.
+// settle waits until a site serves, or the system waits for a person and for nothing else, and no longer than all of its
+// patience.
 func (w *world) settle() {
 	set := &w.settings
 	threshold := max(set.DatabaseThreshold, set.AppThreshold, set.BalancerThreshold)
 	// The last term: a pin may still stand.
 	limit := w.now + 3*set.HandoffTimeout + 6*(w.lease+w.margin) + 2*threshold + 2*time.Minute + 8*w.lease
-	var namedSince instant
-	named := ""
+	stuckSince := w.now
 	for w.now < limit && w.violation == "" {
 		w.runUntil(w.now + endEvery)
 		if w.serving() {
 			return
 		}
-		if n := w.decisionAwaited(); n == "" || named == "" {
-			named, namedSince = n, w.now
-		} else if w.now-namedSince >= namedFor {
-			break
+		switch {
+		case w.decisionAwaited() == "" || !w.stuck():
+			stuckSince = w.now
+		case w.now-stuckSince >= namedFor:
+			limit = w.now
 		}
 	}
 	if w.violation == "" {
