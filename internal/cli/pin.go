@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/operator"
-	"holdfast/internal/term"
 )
 
 // whoFlags say who asks and why.
@@ -150,44 +149,6 @@ runs, and pass --i-have-stopped SITE: then the term record takes your word for i
 	flags.StringVar(&q.IHaveStopped, "i-have-stopped", "", "vouch that no warden of the pinned `site` runs")
 	dsnFlag(cmd, &dsns)
 	dryRunFlag(cmd, &q.DryRun)
-	return cmd
-}
-
-// NewTailCommand takes an operator's word about a lost tail.
-func NewTailCommand() *cobra.Command {
-	var (
-		f deploymentFlags
-		n int64
-	)
-	cmd := &cobra.Command{
-		Use:   "tail --saved-of TERM",
-		Short: "Say that the end of a term, which a takeover may have lost, has been saved by hand",
-		Long: `After a takeover that may have lost the end of a term, 'holdfast status' and the metric holdfast_warden_tail_unsaved say so
-until the returned site has exported its old volume. If the database service rebuilt that volume first, its rows are only
-in the snapshot that the service kept: read them there, and then say so with this command.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if n < 1 {
-				return fmt.Errorf("%w: of which term? pass --saved-of TERM, as 'holdfast status' shows it", operator.ErrUsage)
-			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
-			defer cancel()
-			op, err := f.open(ctx)
-			if err != nil {
-				return err
-			}
-			r, err := op.TailSaved(ctx, term.Number(n))
-			if err != nil {
-				return err
-			}
-			return f.print(cmd.OutOrStdout(), r, func(out io.Writer) error {
-				_, err := fmt.Fprintf(out, "the end of term %d is saved\n", n)
-				return err
-			})
-		},
-	}
-	f.register(cmd, defaultLookTimeout)
-	cmd.Flags().Int64Var(&n, "saved-of", 0, "the `term` whose end has been saved")
 	return cmd
 }
 

@@ -51,7 +51,7 @@ Exit codes: 0 done (for a drill: verdict pass), 1 failed or refused, 2 wrong use
 	})
 	root.AddCommand(
 		newDrillCommand(), newTwinCommand(), NewCostCommand(), NewSimulateCommand(),
-		NewStatusCommand(), NewPreflightCommand(), NewInitCommand(), NewSwitchoverCommand(), NewFailoverCommand(), NewApproveCommand(), NewPinCommand(), NewUnpinCommand(), NewFenceCommand(), newEvidenceCommand(), NewTailCommand(), NewWardenCommand(),
+		NewStatusCommand(), NewPreflightCommand(), NewInitCommand(), NewSwitchoverCommand(), NewFailoverCommand(), NewApproveCommand(), NewPinCommand(), NewUnpinCommand(), NewFenceCommand(), newEvidenceCommand(), NewReconcileCommand(), NewTailCommand(), NewWardenCommand(),
 	)
 	wrapArgs(root)
 	return root

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/reconcile"
 	"holdfast/internal/term"
 	"holdfast/internal/term/termtest"
 )
@@ -117,10 +118,13 @@ func TestStatusShowsShutGates(t *testing.T) {
 			t.Errorf("the text lacks %q:\n%s", want, text.String())
 		}
 	}
-	if _, err := o.TailSaved(t.Context(), 5); !errors.Is(err, ErrRefused) {
+	if _, err := o.TailSaved(t.Context(), 5, nil); !errors.Is(err, ErrRefused) {
 		t.Errorf("the tail of another term: %v", err)
 	}
-	if r, err := o.TailSaved(t.Context(), 6); err != nil || r.TailOf != 0 {
+	if _, err := o.TailSaved(t.Context(), 6, &reconcile.Summary{Term: 5}); !errors.Is(err, ErrRefused) {
+		t.Errorf("with an export of another term: %v", err)
+	}
+	if r, err := o.TailSaved(t.Context(), 6, &reconcile.Summary{Term: 6}); err != nil || r.TailOf != 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

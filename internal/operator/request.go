@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"holdfast/internal/reconcile"
 	"holdfast/internal/term"
 )
 
@@ -129,8 +130,11 @@ func (o *Operator) Failover(ctx context.Context, q Request, allowDataLoss bool, 
 
 // TailSaved takes an operator's word that the end of a term is saved: the database service rebuilt the old volume before
 // its wardens could export it, and somebody has read it from the snapshot. It is [ErrRefused] if the record misses no such
-// end.
-func (o *Operator) TailSaved(ctx context.Context, n term.Number) (term.Record, error) {
+// end, and if an export is shown for it that does not end with this term.
+func (o *Operator) TailSaved(ctx context.Context, n term.Number, export *reconcile.Summary) (term.Record, error) {
+	if export != nil && export.Term != n {
+		return term.Record{}, fmt.Errorf("%w: %s ends with term %d, not with term %d: it is of another time", ErrRefused, export.Folder, export.Term, n)
+	}
 	return o.change(ctx, func(r *term.Record) (bool, error) {
 		if r.TailOf != n || n == 0 {
 			return false, fmt.Errorf("%w: the record does not miss the end of term %d (tail_of is %d)", ErrRefused, n, r.TailOf)

@@ -41,6 +41,14 @@ const (
 	FullCompare = "full-compare"
 )
 
+// The places that a tail is exported from.
+const (
+	// OldVolume is the volume that the old site's database still runs on.
+	OldVolume = "old-volume"
+	// KeptSnapshot is the copy of it that the database service keeps when it rebuilds the old site.
+	KeptSnapshot = "snapshot"
+)
+
 // Options say what to export.
 type Options struct {
 	// Old is the database of the site that was active; its writes must be fenced. Survivor is the one that serves now.
@@ -48,8 +56,10 @@ type Options struct {
 	Old, Survivor *pgx.Conn
 	// Dir is the folder of exports; the export gets a folder of its own in it.
 	Dir string
-	// Site is the old site's name.
+	// Site is the old site's name; empty for the one that served the old database's newest term.
 	Site string
+	// Source says what Old is; empty for OldVolume. Exports of different sources lie beside each other.
+	Source string
 	// Slack is in time on the databases' clocks; zero means DefaultSlack.
 	Slack time.Duration
 	// BatchRows is zero for DefaultBatchRows.
@@ -63,6 +73,8 @@ type Summary struct {
 	// Format is the version of the folder's layout.
 	Format int    `json:"format"`
 	Site   string `json:"site"`
+	// Source is OldVolume or KeptSnapshot; empty, as older programs left it, for the former.
+	Source string `json:"source,omitempty"`
 	// Term is the highest term that the old database served.
 	Term     term.Number `json:"term"`
 	Old      Side        `json:"old"`
@@ -72,6 +84,8 @@ type Summary struct {
 	MethodBecause string `json:"method_because,omitempty"`
 	// Since is the oldest commit that was looked at, on the databases' clocks; absent in a full comparison.
 	Since *time.Time `json:"since,omitempty"`
+	// Boundary is the gap; absent if it can't be bounded, or was not by an older program.
+	Boundary *Boundary `json:"boundary,omitempty"`
 	// Missing and Different count rows over all tables.
 	Missing    int       `json:"missing"`
 	Different  int       `json:"different"`
@@ -81,6 +95,8 @@ type Summary struct {
 	// Folder is where the export is; AlreadyExported says that an earlier call had written it.
 	Folder          string `json:"-"`
 	AlreadyExported bool   `json:"-"`
+	// SHA256 is the manifest's, and through it that of every file.
+	SHA256 string `json:"-"`
 }
 
 // Side is what one of the two databases says about itself.
@@ -112,18 +128,23 @@ type Table struct {
 // is atomic: the folder appears under its name once everything in it is on disk. It only reads the databases.
 func ExportTail(ctx context.Context, o Options) (Summary, error) {
 	o = o.withDefaults()
-	s, err := o.identify(ctx)
+	s, old, err := o.identify(ctx)
 	if err != nil {
-		return Summary{}, fmt.Errorf("export the tail of site %s: %w", o.Site, err)
+		return Summary{}, fmt.Errorf("export the tail of %s: %w", o.Site, err)
 	}
-	s.Folder = filepath.Join(o.Dir, fmt.Sprintf("tail-%s-term-%d", o.Site, s.Term))
+	o.Site = s.Site
+	name := fmt.Sprintf("tail-%s-term-%d", s.Site, s.Term)
+	if s.Source == KeptSnapshot {
+		name += "-snapshot"
+	}
+	s.Folder = filepath.Join(o.Dir, name)
 	if earlier, err := Verify(s.Folder); err == nil {
 		earlier.AlreadyExported = true
 		return earlier, nil
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return Summary{}, fmt.Errorf("export the tail of site %s: an earlier export is damaged (move it away to export again): %w", o.Site, err)
 	}
-	if err := o.export(ctx, &s); err != nil {
+	if err := o.export(ctx, &s, old); err != nil {
 		return Summary{}, fmt.Errorf("export the tail of site %s to %s: %w", o.Site, s.Folder, err)
 	}
 	return s, nil
@@ -136,6 +157,9 @@ func (o Options) withDefaults() Options {
 	if o.BatchRows <= 0 {
 		o.BatchRows = DefaultBatchRows
 	}
+	if o.Source == "" {
+		o.Source = OldVolume
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -143,33 +167,40 @@ func (o Options) withDefaults() Options {
 }
 
 // identify reads who the two databases are, and refuses if the survivor is not later than the old one.
-func (o Options) identify(ctx context.Context) (Summary, error) {
-	s := Summary{Format: 1, Site: o.Site, ExportedAt: time.Now().UTC(), Tables: []Table{}}
-	for _, side := range []struct {
+func (o Options) identify(ctx context.Context) (Summary, fence.State, error) {
+	s := Summary{Format: 1, Site: o.Site, Source: o.Source, ExportedAt: time.Now().UTC(), Tables: []Table{}}
+	var states [2]fence.State
+	for i, side := range []struct {
 		name string
 		conn *pgx.Conn
 		into *Side
 	}{{"old", o.Old, &s.Old}, {"surviving", o.Survivor, &s.Survivor}} {
 		state, err := fence.Sample(ctx, side.conn)
 		if err != nil {
-			return Summary{}, fmt.Errorf("the %s database: %w", side.name, err)
+			return Summary{}, fence.State{}, fmt.Errorf("the %s database: %w", side.name, err)
 		}
+		states[i] = state
 		*side.into = Side{Position: state.Position, Terms: state.Terms, ServerStarted: state.ServerStarted.UTC()}
 		// Managed services may refuse; then the histories are compared without it.
 		_ = side.conn.QueryRow(ctx, "SELECT system_identifier::text FROM pg_control_system()").Scan(&side.into.SystemIdentifier)
 	}
 	if len(s.Old.Terms) == 0 {
-		return Summary{}, ErrNoTerm
+		return Summary{}, fence.State{}, ErrNoTerm
 	}
 	s.Term = s.Old.Terms[len(s.Old.Terms)-1]
 	if n := len(s.Survivor.Terms); n == 0 || s.Survivor.Terms[n-1] <= s.Term {
-		return Summary{}, fmt.Errorf("%w (terms %v, here %v)", ErrNotLater, s.Survivor.Terms, s.Old.Terms)
+		return Summary{}, fence.State{}, fmt.Errorf("%w (terms %v, here %v)", ErrNotLater, s.Survivor.Terms, s.Old.Terms)
 	}
-	return s, nil
+	if s.Site == "" {
+		if err := o.Old.QueryRow(ctx, "SELECT site FROM holdfast.terms WHERE term = $1", s.Term).Scan(&s.Site); err != nil {
+			return Summary{}, fence.State{}, fmt.Errorf("read whose term %d was: %w", s.Term, err)
+		}
+	}
+	return s, states[0], nil
 }
 
 // export writes the folder under a temporary name and renames it.
-func (o Options) export(ctx context.Context, s *Summary) error {
+func (o Options) export(ctx context.Context, s *Summary, old fence.State) error {
 	since, because, err := o.partingOfHistories(ctx, *s)
 	if err != nil {
 		return err
@@ -180,6 +211,9 @@ func (o Options) export(ctx context.Context, s *Summary) error {
 	} else {
 		since = since.Add(-o.Slack).UTC()
 		s.Since = &since
+	}
+	if s.Boundary, err = o.boundary(ctx, *s, old); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return err
@@ -192,7 +226,7 @@ func (o Options) export(ctx context.Context, s *Summary) error {
 	if err := o.compareAll(ctx, s, partial); err != nil {
 		return err
 	}
-	if err := writeManifest(partial, *s); err != nil {
+	if s.SHA256, err = writeManifest(partial, *s); err != nil {
 		return err
 	}
 	if err := syncDir(partial); err != nil {

@@ -75,6 +75,15 @@ func startPair(t *testing.T, commitTimestamps string, common func(old *pgx.Conn)
 // be: the same history up to here, and none after.
 func fork(t *testing.T, server *pgserver.Server, commitTimestamps string) *pgx.Conn {
 	t.Helper()
+	survivor := copyOf(t, server, commitTimestamps)
+	run(t, survivor, "SELECT pg_promote()")
+	serve(t, survivor, 2, "dr")
+	return survivor
+}
+
+// copyOf copies the server as it is now and starts the copy, read-only, as a server of its own.
+func copyOf(t *testing.T, server *pgserver.Server, commitTimestamps string) *pgx.Conn {
+	t.Helper()
 	in, err := pgserver.Find()
 	if err != nil {
 		t.Fatal(err)
@@ -99,10 +108,7 @@ func fork(t *testing.T, server *pgserver.Server, commitTimestamps string) *pgx.C
 	t.Cleanup(copied.Kill)
 	dsn := fmt.Sprintf("postgres://postgres:%s@127.0.0.1:%d/postgres?sslmode=disable", pgservertest.Password, port)
 	pgservertest.WaitQueryable(t, dsn)
-	survivor := connect(t, dsn)
-	run(t, survivor, "SELECT pg_promote()")
-	serve(t, survivor, 2, "dr")
-	return survivor
+	return connect(t, dsn)
 }
 
 func readAll(t *testing.T, s Summary) map[string][]Line {
@@ -167,7 +173,27 @@ func TestTailHasWhatOnlyTheOldDatabaseCommitted(t *testing.T) {
 			if s.Missing != 1101 || s.Term != 1 {
 				t.Errorf("missing = %d and term = %d, want 1101 and 1", s.Missing, s.Term)
 			}
+			checkBoundary(t, s, old)
 		})
+	}
+}
+
+// checkBoundary wants the gap to hold every commit that only the old database made, and to end with its lease.
+func checkBoundary(t *testing.T, s Summary, old *pgx.Conn) {
+	t.Helper()
+	var first, last, leaseEnds, began time.Time
+	err := old.QueryRow(t.Context(), `
+		SELECT min(p.made), max(p.made), (SELECT valid_until FROM holdfast.write_lease), (SELECT at FROM holdfast.terms WHERE term = 1)
+		FROM payments AS p WHERE note = 'lost'`).Scan(&first, &last, &leaseEnds, &began)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := s.Boundary
+	if b == nil || b.From.After(first) || b.Until.Before(last) || !b.Until.Equal(leaseEnds) {
+		t.Errorf("the gap is %+v, want it to hold %v to %v and to end at %v", b, first, last, leaseEnds)
+	}
+	if s.Method == FullCompare && !b.From.Equal(began) {
+		t.Errorf("without commit timestamps the gap begins at %v, want term 1's beginning %v", b.From, began)
 	}
 }
 
@@ -236,6 +262,44 @@ func TestExportIsIdempotentAndNoticesDamage(t *testing.T) {
 	}
 	if _, err := ExportTail(t.Context(), o); err == nil || !strings.Contains(err.Error(), "checksum") {
 		t.Errorf("export over a damaged one = %v, want a checksum error", err)
+	}
+}
+
+// TestSnapshotOfTheOldVolume is the fresh path: no warden exported anything, the volume was copied aside before it was
+// rebuilt, and is read there. It shows the same as the old volume would have.
+func TestSnapshotOfTheOldVolume(t *testing.T) {
+	server, old := startPair(t, "on", func(old *pgx.Conn) {
+		run(t, old, "INSERT INTO payments (amount, note) SELECT n, 'kept' FROM generate_series(1, 20) AS n")
+	})
+	survivor := fork(t, server, "on")
+	run(t, old, "INSERT INTO payments (amount, note) VALUES (7, 'lost')")
+	dir := t.TempDir()
+	fromVolume, err := ExportTail(t.Context(), Options{Old: old, Survivor: survivor, Dir: dir, Site: "primary"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshot := copyOf(t, server, "on")
+	fromSnapshot, err := ExportTail(t.Context(), Options{Old: snapshot, Survivor: survivor, Dir: dir, Source: KeptSnapshot})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fromSnapshot.Site != "primary" || fromSnapshot.Folder == fromVolume.Folder || fromSnapshot.AlreadyExported {
+		t.Errorf("the snapshot's export is %+v", fromSnapshot)
+	}
+	if want := *fromVolume.Boundary; *fromSnapshot.Boundary != want {
+		t.Errorf("the snapshot's gap is %+v, the old volume's %+v", *fromSnapshot.Boundary, want)
+	}
+	var exports []Sighting
+	for _, folder := range []string{fromVolume.Folder, fromSnapshot.Folder} {
+		s, lines, err := Load(folder)
+		if err != nil || len(s.SHA256) != 64 {
+			t.Fatalf("%v, manifest %q", err, s.SHA256)
+		}
+		exports = append(exports, lines)
+	}
+	rows := Union(exports...)
+	if len(rows) != 1 || len(rows[0].Versions) != 1 || !slices.Equal(rows[0].SeenIn, []string{OldVolume, KeptSnapshot}) {
+		t.Errorf("the union is %+v, want the one lost payment, seen in both", rows)
 	}
 }
 

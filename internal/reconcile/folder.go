@@ -65,20 +65,27 @@ func (l *lines) finish() (name, sum string, err error) {
 // discard closes the file if finish did not.
 func (l *lines) discard() { _ = l.file.Close() }
 
-func writeManifest(folder string, s Summary) error {
+// writeManifest returns the checksum of what it wrote.
+func writeManifest(folder string, s Summary) (string, error) {
 	encoded, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
-		return fmt.Errorf("write the manifest: %w", err)
+		return "", fmt.Errorf("write the manifest: %w", err)
 	}
+	encoded = append(encoded, '\n')
 	file, err := os.OpenFile(filepath.Join(folder, manifestName), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return err
+		return "", err
 	}
-	_, err = file.Write(append(encoded, '\n'))
+	_, err = file.Write(encoded)
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return fmt.Errorf("write the manifest: %w", err)
+		return "", fmt.Errorf("write the manifest: %w", err)
 	}
-	return nil
+	return sumOf(encoded), nil
+}
+
+func sumOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 // syncDir makes the names in a folder durable.
@@ -108,7 +115,7 @@ func Verify(folder string) (Summary, error) {
 	if s.Format != 1 {
 		return Summary{}, fmt.Errorf("the manifest of %s has format %d, this program knows 1", folder, s.Format)
 	}
-	s.Folder = folder
+	s.Folder, s.SHA256 = folder, sumOf(encoded)
 	for _, t := range s.Tables {
 		if t.File != filepath.Base(t.File) {
 			return Summary{}, fmt.Errorf("the manifest of %s names the file %q outside the folder", folder, t.File)
