@@ -350,7 +350,8 @@ func decideSeal(o Observation) Decision {
 func decideReleasing(o Observation) Decision {
 	r := o.Store.Record
 	grace := 2 * (r.Lease() + r.Margin())
-	cured := o.Database.Reachable && o.Database.Writer && o.Database.HasTerm(r.ServedTerm) &&
+	// The very first term may be given up before it was served: then there is no served term to contain.
+	cured := o.Database.Reachable && o.Database.Writer && (r.ServedTerm == 0 || o.Database.HasTerm(r.ServedTerm)) &&
 		o.Cluster.Known && !o.Cluster.Moving && o.Cluster.Writer == o.Site && o.App.HealthyTargets > 0
 	if o.Watch.Expired(r) && o.Watch.Stood() >= grace && cured {
 		return acquire(o, "nobody took the released term and the cause is gone")
