@@ -223,13 +223,10 @@ type ailment struct {
 // ailments are the health gate: database, application and balancer, each with its own threshold (P19). A site without a
 // database can't hand over, so it releases; one without an application can, and loses nothing.
 func ailments(o Observation) []ailment {
-	database := "the database is unreachable: " + o.Database.Err
-	if o.Database.Reachable {
-		database = "the database takes no writes"
-	}
+	database := databaseAilment(o)
 	noTarget := o.App.Known && o.App.HealthyTargets == 0
 	return []ailment{
-		{!o.Database.Reachable || !o.Database.Writer, o.For.DatabaseDown, o.Settings.DatabaseThreshold, database, releaseForHealth},
+		{database != "", o.For.DatabaseDown, o.Settings.DatabaseThreshold, database, releaseForHealth},
 		{noTarget && NoTasks(o), o.For.AppDown, o.Settings.AppThreshold, "no task of the application runs", wantForHealth},
 		{noTarget, o.For.BalancerDown, o.Settings.BalancerThreshold, "the balancer finds no healthy target", wantForHealth},
 	}
@@ -300,11 +297,10 @@ func decideHandover(o Observation) Decision {
 	switch {
 	case sealed(o) && o.For.Handoff >= o.Settings.HandoffTimeout:
 		return takeBack(o, "the hand-over to "+o.Peer+" did not complete in time")
-	case !o.Database.Reachable:
+	case !sealed(o) && databaseAilment(o) != "" && o.For.DatabaseDown >= o.Settings.DatabaseThreshold && peerFresh(o):
 		// Somebody has asked for the move, so neither budget nor cool-down is asked again.
-		if o.For.DatabaseDown >= o.Settings.DatabaseThreshold && peerFresh(o) {
-			return release(o, "the database is unreachable, and "+o.Peer+" is wanted: "+o.Database.Err)
-		}
+		return release(o, o.Peer+" is wanted, and "+databaseAilment(o))
+	case !o.Database.Reachable:
 		return wait("the database is unreachable: " + o.Database.Err)
 	case !o.Trust.Holds(r.Term, o.Now):
 		return wait("waiting for the own renewal before the hand-over goes on")
@@ -338,6 +334,11 @@ func decideSeal(o Observation) Decision {
 			return Decision{Step: ClearWanted, Record: &next, Reason: o.Peer + " did not become ready in time", Refusals: []Refusal{refusal}}
 		}
 		return Decision{Step: Wait, Reason: "a hand-over is wanted, but " + o.Peer + " is not ready", Refusals: []Refusal{refusal}}
+	}
+	if o.For.Wanted >= o.Settings.HandoffTimeout {
+		next := following(r)
+		next.Wanted = nil
+		return Decision{Step: ClearWanted, Record: &next, Reason: "the own database was not sealed in time"}
 	}
 	if !o.Database.Writer {
 		return wait("a hand-over is wanted, but the own database does not take writes")

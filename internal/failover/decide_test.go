@@ -206,6 +206,15 @@ func servingCases() []decision {
 			o.Database = failover.DatabaseView{}
 			o.For.DatabaseDown, o.PeerBeacon.Ready = time.Minute, false
 		}, failover.Wait, "gate is shut"},
+		{"database reads, and its writes stall", serving(), func(o *failover.Observation) {
+			o.Database.LeaseValid, o.For.DatabaseDown = false, time.Minute
+		}, failover.Release, "does not take its write lease"},
+		{"database reads, and its writes stall, nobody to take over", serving(), func(o *failover.Observation) {
+			o.Database.LeaseValid, o.For.DatabaseDown, o.PeerBeaconSeen = false, time.Minute, false
+		}, failover.Wait, "gate is shut"},
+		{"a lease that is over without trust says nothing about the database", serving(), func(o *failover.Observation) {
+			o.Database.LeaseValid, o.For.DatabaseDown, o.Trust = false, time.Minute, term.Trust{}
+		}, failover.Wait, "serving"},
 		{"application dead", serving(), func(o *failover.Observation) { o.App.HealthyTargets = 0; o.For.BalancerDown = time.Minute }, failover.Want, "no healthy target"},
 		{"application dead, budget spent", serving(), func(o *failover.Observation) {
 			o.App.HealthyTargets, o.For.BalancerDown, o.Store.Record.TakeoverBudget = 0, time.Minute, 0
@@ -235,6 +244,12 @@ func switchoverCases() []decision {
 		{"switchover: database dead, budget spent", wanted(serving()), func(o *failover.Observation) {
 			o.Database, o.For.DatabaseDown, o.Store.Record.TakeoverBudget = failover.DatabaseView{}, time.Minute, 0
 		}, failover.Release, "is wanted"},
+		{"switchover: the database's writes stall", wanted(serving()), func(o *failover.Observation) {
+			o.Database.LeaseValid, o.For.DatabaseDown = false, time.Minute
+		}, failover.Release, "is wanted"},
+		{"switchover: the seal never comes about", wanted(serving()), func(o *failover.Observation) {
+			o.For.Wanted = 5 * time.Minute
+		}, failover.ClearWanted, "not sealed in time"},
 		{"switchover: writer moved without a drain is no grant", wanted(serving()), func(o *failover.Observation) {
 			o.Database.Writer, o.Cluster.Writer, o.Database.SealedTerm, o.For.WriterMoved = false, "dr", 7, lease
 		}, failover.Release, "by hand"},

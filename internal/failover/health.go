@@ -60,3 +60,20 @@ func judgePinned(o Observation) Health {
 	}
 	return h
 }
+
+// databaseAilment says what keeps a served database from taking payments, "" if nothing does. Reads alone say little: where
+// a storage stalls or a lock stands in the way, a database answers every question and takes no write. Its lease row is the
+// one write that is always due, so under trust in a term that is not sealed a lease that is over means that writes fail.
+// Without trust, as while the store is away, it means nothing.
+func databaseAilment(o Observation) string {
+	r := o.Store.Record
+	switch {
+	case !o.Database.Reachable:
+		return "the database is unreachable: " + o.Database.Err
+	case !o.Database.Writer:
+		return "the database takes no writes"
+	case o.Store.Readable && r.State == term.Held && o.Trust.Holds(r.Term, o.Now) && !sealed(o) && !o.Database.LeaseValid:
+		return "the database answers but does not take its write lease"
+	}
+	return ""
+}

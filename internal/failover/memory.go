@@ -152,7 +152,7 @@ func (c *conditions) observe(o Observation) {
 	served := holding && r.ServedTerm == r.Term
 	// Before the term is served "not the writer" means nothing (P16); afterwards a database that can't be written to
 	// is as good as none.
-	down := holding && !o.Database.Reachable || served && !o.Database.Writer
+	down := holding && !o.Database.Reachable || served && databaseAilment(o) != ""
 	c.outage(&c.databaseDown, &c.databaseWell, down, o.Now, o.Settings.DatabaseThreshold)
 	// A control plane that does not answer says nothing about the application: it neither starts nor ends an outage.
 	if !served || o.App.Known {

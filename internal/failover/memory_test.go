@@ -50,6 +50,16 @@ func at(now time.Duration, change func(*Observation)) Observation {
 	return o
 }
 
+// stalled is the active site over a database that answers and takes no lease.
+func stalled(now time.Duration, trusted bool) Observation {
+	return at(now, func(o *Observation) {
+		o.Store.Readable = true
+		if trusted {
+			o.Trust = term.Trust{Term: 1, Until: o.Now + 1}
+		}
+	})
+}
+
 func TestDurations(t *testing.T) {
 	for _, row := range []struct {
 		name  string
@@ -64,6 +74,8 @@ func TestDurations(t *testing.T) {
 		{"only a reader answers", []Observation{
 			at(1, func(o *Observation) { o.Database.Writer = false }), at(9, func(o *Observation) { o.Database.Writer = false }),
 		}, Durations{DatabaseDown: 8}},
+		{"the write lease is over under trust", []Observation{stalled(1, true), stalled(9, true)}, Durations{DatabaseDown: 8}},
+		{"the write lease is over, and so is the trust", []Observation{stalled(1, false), stalled(9, false)}, Durations{}},
 		{"a promotion is no outage", []Observation{
 			at(1, func(o *Observation) { o.Database.Writer = false; o.Store.Record.ServedTerm = 0 }),
 			at(9, func(o *Observation) { o.Database.Writer = false; o.Store.Record.ServedTerm = 0 }),

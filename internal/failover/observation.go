@@ -46,9 +46,9 @@ type Observation struct {
 
 // Durations says for how long each condition has held.
 type Durations struct {
-	// DatabaseDown, AppDown and BalancerDown: the own site's database is unreachable or no writer, no task of its application
-	// runs, its balancer finds no target healthy. They count from the first time on, through short recoveries: an outage is
-	// over when it has been over for a quarter of its threshold (P19).
+	// DatabaseDown, AppDown and BalancerDown: the own site's database is unreachable, no writer or takes no lease, no task of
+	// its application runs, its balancer finds no target healthy. They count from the first time on, through short recoveries:
+	// an outage is over when it has been over for a quarter of its threshold (P19).
 	DatabaseDown, AppDown, BalancerDown time.Duration
 	// Wanted: the record carries a request; Handoff: the own database is sealed for the held term, or it is granted.
 	Wanted, Handoff time.Duration
