@@ -65,6 +65,12 @@ func TestWrongUseExitsWith2AndNamesFlagValueAndRemedy(t *testing.T) {
 		{"twin down --timeout 0s", []string{"--timeout", "above 0"}},
 		{"twin status -o xml", []string{"-o xml", "text or json"}},
 		{"status", []string{"--config"}},
+		{"reconcile export --dir x", []string{"--snapshot", "--old-volume"}},
+		{"reconcile export --snapshot x", []string{"--dir"}},
+		{"reconcile report", []string{"report --help"}},
+		{"reconcile report " + dir + " --acquirer-from yesterday", []string{"--acquirer-from yesterday", "RFC 3339"}},
+		{"reconcile report " + filepath.Join(dir, "none"), []string{"none", "no such file"}},
+		{"tail --saved-of 1 --export " + filepath.Join(dir, "none"), []string{"--export", "no such file"}},
 		{"switchover --to", []string{"--to", "switchover --help"}},
 	} {
 		code, stdout, stderr := run(t, strings.Fields(c.args)...)

@@ -25,7 +25,7 @@ func NewReconcileCommand() *cobra.Command {
 		Short: "The lost tail: what a takeover left behind, and what is to be done about it",
 		Args:  cobra.NoArgs,
 	}
-	cmd.AddCommand(newReconcileExportCommand())
+	cmd.AddCommand(newReconcileExportCommand(), newReconcileReportCommand())
 	return cmd
 }
 
