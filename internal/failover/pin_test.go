@@ -190,6 +190,27 @@ func TestLagUnderAPin(t *testing.T) {
 	if lag, known := failover.Lag(o); !known || lag != lease {
 		t.Errorf("a pin that ended before what has come gives the lag %v, %v", lag, known)
 	}
+	o.Store.Record.CoveredUntil = covered.Add(5 * time.Minute)
+	if lag, known := failover.Lag(o); !known || lag != 3*time.Minute+lease {
+		t.Errorf("a pin that ended before the last report gives the lag %v, %v", lag, known)
+	}
+	o.Database.Reachable = false
+	if lag, known := failover.Lag(o); known {
+		t.Errorf("a database out of sight has the lag %v", lag)
+	}
+}
+
+// TestOwnPinKeepsNobodyStill: a pin is about the other site.
+func TestOwnPinKeepsNobodyStill(t *testing.T) {
+	o := pinned()
+	if reason, abstains := failover.Abstains(o); abstains {
+		t.Errorf("the pinned site abstains: %s", reason)
+	}
+	o = abstaining()
+	o.Database.Reachable = false
+	if reason, abstains := failover.Abstains(o); abstains {
+		t.Errorf("a site abstains for what its database showed before it went out of sight: %s", reason)
+	}
 }
 
 // TestPinIsRememberedAcrossTerms: the time since a pin was first seen goes on while the database can't be reached, and
@@ -216,6 +237,9 @@ func TestPinIsRememberedAcrossTerms(t *testing.T) {
 	see(now.Add(30), func(o *failover.Observation) { o.Database.Pin.Ended = true })
 	if d := see(now.Add(40), func(o *failover.Observation) { o.Database.Pin.Ended = true }); d.PinEnded != 10 {
 		t.Errorf("after its end: %+v", d)
+	}
+	if d := see(now.Add(45), func(o *failover.Observation) { o.Store.Record.Term, o.Database.Pin.Ended = 9, true }); d.PinEnded != 15 {
+		t.Errorf("after its end, in another term: %+v", d)
 	}
 	if d := see(now.Add(50), func(o *failover.Observation) { o.Database.Pin.ID = 4 }); d.PinSeen != 0 || d.PinEnded != 0 {
 		t.Errorf("another pin: %+v", d)
