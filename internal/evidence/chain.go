@@ -14,7 +14,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
+
+// keepLimit bounds a write of the head's file, which lies on a network file system: a mount that hangs gives no error, and
+// nothing of a warden may hang with it.
+const keepLimit = time.Second
 
 // Head is the newest entry of a journal. The zero value is an empty journal.
 type Head struct {
@@ -90,21 +95,33 @@ func (c *Chain) Write(entry []byte) (int, error) {
 	return len(entry), nil
 }
 
-// keep writes the head to its file. A file that can't be written must not keep the warden from its work; the next start
-// begins a chain that does not fit to this one, which shows.
+// keep writes the head to its file. A file that can't be written, or not in time, must not keep the warden from its work;
+// the next start begins a chain that does not fit to this one, which shows.
 func (c *Chain) keep() {
 	if c.path == "" || c.failed != nil {
 		return
 	}
-	temporary := c.path + ".new"
-	err := os.MkdirAll(filepath.Dir(c.path), 0o750)
-	if err == nil {
-		err = os.WriteFile(temporary, []byte(c.head.String()+"\n"), 0o640)
+	done := make(chan error, 1)
+	path, head := c.path, c.head
+	go func() { done <- writeHead(path, head) }()
+	limit := time.NewTimer(keepLimit)
+	defer limit.Stop()
+	select {
+	case c.failed = <-done:
+	case <-limit.C: // the one goroutine stays until the file system answers
+		c.failed = fmt.Errorf("write the journal's head to %s: no answer within %v", c.path, keepLimit)
 	}
-	if err == nil {
-		err = os.Rename(temporary, c.path)
+}
+
+func writeHead(path string, head Head) error {
+	temporary := path + ".new"
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return err
 	}
-	c.failed = err
+	if err := os.WriteFile(temporary, []byte(head.String()+"\n"), 0o640); err != nil {
+		return err
+	}
+	return os.Rename(temporary, path)
 }
 
 func hashOf(line []byte) string {

@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"holdfast/internal/evidence"
 )
@@ -213,5 +215,41 @@ func TestAnchorText(t *testing.T) {
 		if _, err := evidence.ParseAnchor(bad); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
+	}
+}
+
+// TestHangingFileSystem: a head that can't be written in time, as on a network mount that hangs, costs the journal a moment
+// and no entry.
+func TestHangingFileSystem(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "journal.head")
+	pipe := path + ".new"
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil { // opening it waits for a reader
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	chain, err := evidence.NewChain(&out, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, done := slog.New(slog.NewJSONHandler(chain, nil)), make(chan struct{})
+	go func() {
+		defer close(done)
+		log.Info("one")
+		log.Info("two")
+	}()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the journal waits for its head's file")
+	}
+	if reader, err := os.Open(pipe); err != nil { // lets the writer go
+		t.Error(err)
+	} else if err := reader.Close(); err != nil {
+		t.Error(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[1], `"head_not_kept":"write the journal's head`) {
+		t.Errorf("the journal is %q, want two entries of which the second says that the head is not kept", lines)
 	}
 }

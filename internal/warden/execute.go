@@ -203,14 +203,17 @@ func (w *Warden) tailMarker(n term.Number) string {
 	return filepath.Join(w.cfg.ExportDir, fmt.Sprintf("tail-exported-%s-%s-term-%d", w.cfg.Deployment, w.cfg.Site, n))
 }
 
+// tailExported is asked only where it matters, of a writer without the term: the marker lies on a network file system, and
+// the loop of an active site must not wait for one that hangs.
 func (w *Warden) tailExported(d failover.DatabaseView) bool {
-	return exists(w.tailMarker(d.HighestTerm()))
+	r, _ := w.record()
+	return r.Holder != w.cfg.Site && d.Reachable && d.Writer && exists(w.tailMarker(d.HighestTerm()))
 }
 
 // tailSaved is the term that the record misses the end of, if this site has exported it.
 func (w *Warden) tailSaved() term.Number {
 	r, _ := w.record()
-	if r.Holder != w.cfg.Site && exists(w.tailMarker(r.TailOf)) {
+	if r.Holder != w.cfg.Site && r.TailOf > 0 && exists(w.tailMarker(r.TailOf)) {
 		return r.TailOf
 	}
 	return 0
