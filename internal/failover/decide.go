@@ -49,10 +49,35 @@ func Renew(o Observation) (next term.Record, ok bool) {
 	}
 	next = following(r)
 	next.Renewal++
-	if o.Database.Reachable && o.Database.LeaseTerm == r.Term {
-		next.CoveredUntil = o.Database.ValidUntil
+	if reach := o.Database.ClockBy(o.Now).Add(r.Lease() - r.Margin()); writes(o) && (r.ServedTerm < r.Term || reach.After(r.CoveredUntil)) {
+		next.CoveredUntil = reach // before the term is served this may be another database's clock than the report before
 	}
 	return next, true
+}
+
+// writes: the own database answers and takes writes.
+func writes(o Observation) bool { return o.Database.Reachable && o.Database.Writer }
+
+// Uncovered reports whether a renewal is due at once: the holder's database takes writes, but the record lets its lease
+// reach less than a renewal period ahead. So it is when a term or a database has just come into service.
+func Uncovered(o Observation) bool {
+	r := o.Store.Record
+	return unusable(o) == "" && r.Holder == o.Site && r.State == term.Held && writes(o) && !sealed(o) &&
+		r.CoveredUntil.Before(o.Database.ClockBy(o.Now).Add(r.RenewEvery()))
+}
+
+// LeaseUntil says how far a database's lease may reach, on its own clock: clock is what that showed, and the own boot clock
+// was read as after when the answer was there, so that the way back only shortens the lease (P8). The end is that of the
+// trust, and never later than what the record says to everybody: [Lag] relies on it. ok is false if that is over already.
+func LeaseUntil(r term.Record, t term.Trust, clock time.Time, after term.Instant) (until time.Time, ok bool) {
+	if !t.Holds(r.Term, after) {
+		return time.Time{}, false
+	}
+	until = clock.Add(t.Until.Sub(after))
+	if r.CoveredUntil.Before(until) {
+		until = r.CoveredUntil
+	}
+	return until, until.After(clock)
 }
 
 // unusable says why nothing may be decided from what the store answered, or "" if something may.

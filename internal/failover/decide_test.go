@@ -12,7 +12,7 @@ import (
 
 const lease, margin = 20 * time.Second, 2500 * time.Millisecond
 
-// covered is how far the holder's lease reaches.
+// covered is how far the holder's lease may reach, on the database's clock, which shows covered - lease/2 now.
 var covered = time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
 
 // now is the observing warden's boot clock in every case.
@@ -38,7 +38,7 @@ func serving() failover.Observation {
 	return failover.Observation{
 		Now: now, WallClock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Site: "primary", Peer: "dr", Warden: "primary/1",
 		Settings: settings(), Store: failover.StoreView{Readable: true, Record: r}, Trust: term.Trust{Term: 7, Until: now.Add(time.Second)},
-		Database:   failover.DatabaseView{Reachable: true, Writer: true, Terms: []term.Number{1, 7}, LeaseTerm: 7, Renewal: 30, ValidUntil: covered, LeaseValid: true},
+		Database:   failover.DatabaseView{Reachable: true, Writer: true, Terms: []term.Number{1, 7}, LeaseTerm: 7, Renewal: 30, ValidUntil: covered, LeaseValid: true, Time: covered.Add(-lease / 2), Asked: now},
 		Cluster:    failover.ClusterView{Known: true, Writer: "primary", Member: true},
 		App:        failover.AppView{Known: true, HealthyTargets: 2, RunningTasks: 2},
 		PeerBeacon: term.Beacon{Site: "dr", Ready: true, LineageTerm: 7}, PeerBeaconSeen: true, PeerBeaconAge: time.Second,
@@ -352,6 +352,82 @@ func TestRenew(t *testing.T) {
 				t.Errorf("renewal wrote %+v over %+v", next, o.Store.Record)
 			}
 		})
+	}
+}
+
+// TestRenewalReportsReach: the record says how far a lease may reach before a lease does, as long as the database takes
+// writes, and no earlier than that.
+func TestRenewalReportsReach(t *testing.T) {
+	reach := covered.Add(lease/2 - margin)
+	cases := []struct {
+		name      string
+		from      failover.Observation
+		with      func(*failover.Observation)
+		want      time.Time
+		dueAtOnce bool
+	}{
+		{"serving", serving(), nil, reach, false},
+		{"the sample is a second old", serving(), func(o *failover.Observation) { o.Database.Asked = now.Add(-time.Second) }, reach.Add(time.Second), false},
+		{"after an outage of the store longer than the lease", serving(), func(o *failover.Observation) {
+			o.Trust = term.Trust{}
+			o.Database.Time, o.Database.LeaseValid = covered.Add(time.Minute), false
+		}, covered.Add(time.Minute + lease - margin), true},
+		{"the database does not answer", serving(), func(o *failover.Observation) { o.Database = failover.DatabaseView{} }, covered, false},
+		{"a clock that was put back moves nothing", serving(), func(o *failover.Observation) { o.Database.Time = covered.Add(-time.Hour) }, covered, false},
+		{"acquired, not the writer yet", unserved(), nil, covered, false},
+		{"promoted, on another database's clock", unserved(), func(o *failover.Observation) {
+			o.Database.Writer, o.Database.Time = true, covered.Add(-time.Hour)
+		}, covered.Add(-time.Hour + lease - margin), false},
+		{"promoted after the lease had run out", unserved(), func(o *failover.Observation) {
+			o.Database.Writer, o.Database.Time = true, covered.Add(margin)
+		}, covered.Add(lease), true},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			o := c.from
+			if c.with != nil {
+				c.with(&o)
+			}
+			next, ok := failover.Renew(o)
+			if !ok || !next.CoveredUntil.Equal(c.want) {
+				t.Errorf("renews %v with %v, want %v", ok, next.CoveredUntil, c.want)
+			}
+			if due := failover.Uncovered(o); due != c.dueAtOnce {
+				t.Errorf("a renewal is due at once: %v, want %v", due, c.dueAtOnce)
+			}
+			if o.Store.Record = next; failover.Uncovered(o) {
+				t.Error("a renewal is due at once after the renewal")
+			}
+		})
+	}
+}
+
+// TestLeaseUntil: a lease reaches to the end of the trust, and no further than the record has said.
+func TestLeaseUntil(t *testing.T) {
+	clock := covered.Add(-10 * time.Second)
+	cases := []struct {
+		name  string
+		trust term.Trust
+		after term.Instant
+		want  time.Duration
+		ok    bool
+	}{
+		{"the trust ends first", term.Trust{Term: 7, Until: now.Add(5 * time.Second)}, now, 5 * time.Second, true},
+		{"a slow answer shortens it", term.Trust{Term: 7, Until: now.Add(5 * time.Second)}, now.Add(time.Second), 4 * time.Second, true},
+		{"the report ends first", term.Trust{Term: 7, Until: now.Add(time.Minute)}, now, 10 * time.Second, true},
+		{"the trust is over", term.Trust{Term: 7, Until: now}, now, 0, false},
+		{"the trust is in another term", term.Trust{Term: 6, Until: now.Add(time.Minute)}, now, 0, false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			until, ok := failover.LeaseUntil(record(), c.trust, clock, c.after)
+			if ok != c.ok || ok && !until.Equal(clock.Add(c.want)) {
+				t.Errorf("reaches %v past the database's clock (%v), want %v (%v)", until.Sub(clock), ok, c.want, c.ok)
+			}
+		})
+	}
+	if _, ok := failover.LeaseUntil(record(), term.Trust{Term: 7, Until: now.Add(time.Minute)}, covered, now); ok {
+		t.Error("a lease is given whose reported end has passed")
 	}
 }
 

@@ -95,10 +95,11 @@ func dataGates(o Observation) []Refusal {
 }
 
 // Lag bounds from above how much committed time the own database lacks. Commits pass only under a lease, leases are rows
-// that replicate, and the holder reports with every renewal up to when its lease reaches: so the distance between the
-// report and the replicated row, both on the holder's database clock, plus one lease that it had no time to report, is an
-// upper bound. It needs no synchronised clocks, survives a warden's restart, and stands still while nothing can be
-// committed. A database that contains the drain of the term served last lacks nothing (P9).
+// that replicate, and none reaches further than the record said before it was given ([LeaseUntil]). A copy that has the
+// row with one deadline has everything that was committed before that row, which was written less than one lease before
+// its deadline. So the distance between the record's report and the replicated row, both on the holder's database clock,
+// plus one lease, is an upper bound. It needs no synchronised clocks, survives a warden's restart, and stands still while
+// nothing can be committed. A database that contains the drain of the term served last lacks nothing (P9).
 func Lag(o Observation) (lag time.Duration, known bool) {
 	r := o.Store.Record
 	switch {

@@ -125,11 +125,18 @@ type DatabaseView struct {
 	ValidUntil time.Time
 	// LeaseValid says that the row is this server's own and not yet past: commits pass now.
 	LeaseValid bool
+	// Time is what the database's clock showed, and Asked the own boot clock before it was asked; see [DatabaseView.ClockBy].
+	Time  time.Time
+	Asked term.Instant
 	// Position is the database's LSN, for people.
 	Position string
 	// Pin is the newest pin in the database (P18).
 	Pin PinView
 }
+
+// ClockBy is the latest that the database's clock can show at an instant: it was read after it was asked for, so what has
+// passed since then is at most what has passed since the question.
+func (d DatabaseView) ClockBy(now term.Instant) time.Time { return d.Time.Add(now.Sub(d.Asked)) }
 
 // HasTerm reports whether the database's lineage contains the term.
 func (d DatabaseView) HasTerm(n term.Number) bool {

@@ -50,8 +50,8 @@ type Record struct {
 	Wanted    *Wanted `json:"wanted,omitempty" dynamodbav:"wanted,omitempty"`
 	// ServedTerm is the last term under which a site took writes.
 	ServedTerm Number `json:"served_term" dynamodbav:"served_term"`
-	// CoveredUntil is the latest write lease that the holder is known to have had, on its database's clock. Against the
-	// lease row that has replicated it bounds what a copy lacks. It moves with renewals.
+	// CoveredUntil is how far the holder's write lease may reach at most, on its database's clock. Against the lease row
+	// that has replicated it bounds what a copy lacks. It moves with renewals, before the lease does.
 	CoveredUntil time.Time `json:"covered_until" dynamodbav:"covered_until"`
 	// MovedAt is the wall-clock time of the last change of holder, for people and for cool-downs only.
 	MovedAt time.Time `json:"moved_at" dynamodbav:"moved_at"`

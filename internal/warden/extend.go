@@ -76,10 +76,14 @@ func (w *Warden) extendLease(ctx context.Context) error {
 		if err := extendable(s, r.Term); err != nil {
 			return time.Time{}, err
 		}
-		if !o.Trust.Holds(r.Term, after) {
+		until, ok := failover.LeaseUntil(r, o.Trust, s.DatabaseTime, after)
+		switch {
+		case ok:
+			return until, nil
+		case !o.Trust.Holds(r.Term, after):
 			return time.Time{}, fmt.Errorf("%w: the trust ran out while the database was asked", errNothingToExtend)
 		}
-		return s.DatabaseTime.Add(o.Trust.Until.Sub(after)), nil
+		return time.Time{}, fmt.Errorf("%w: the record does not cover the database's present yet", errNothingToExtend)
 	})
 }
 

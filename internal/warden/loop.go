@@ -35,6 +35,9 @@ func (w *Warden) runLoop(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
+		if failover.Uncovered(o) {
+			signal(w.renewNow)
+		}
 		for _, activity := range []chan<- struct{}{w.publishNow, w.divertNow, w.capacityNow} {
 			signal(activity)
 		}

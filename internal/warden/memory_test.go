@@ -131,6 +131,7 @@ func TestDelaysShortenTheDatabasesLease(t *testing.T) {
 	w, c, db := servingWarden(t)
 	var got time.Time
 	db.extend = func(_ term.Number, _ int64, validUntil time.Time) { got = validUntil }
+	w.observe(t.Context())
 	w.renew(t.Context())
 	if err := w.extendLease(t.Context()); err != nil {
 		t.Fatal(err)
@@ -155,19 +156,21 @@ func TestDelaysShortenTheDatabasesLease(t *testing.T) {
 // TestNoExtension lists the states in which the database's lease must run out.
 func TestNoExtension(t *testing.T) {
 	for name, change := range map[string]func(*Warden, *fence.State){
-		"standby":             func(_ *Warden, s *fence.State) { s.InRecovery = true },
-		"fence not installed": func(_ *Warden, s *fence.State) { s.Installed = false },
-		"sealed":              func(_ *Warden, s *fence.State) { s.Lease.SealedTerm = 1 },
-		"not in the lineage":  func(_ *Warden, s *fence.State) { s.Terms = nil },
-		"releasing":           func(w *Warden, _ *fence.State) { w.memory.Store.Record.State = term.Releasing },
-		"held by the other":   func(w *Warden, _ *fence.State) { w.memory.Store.Record.Holder = "dr" },
-		"next term":           func(w *Warden, _ *fence.State) { w.memory.Store.Record.Term = 2 },
-		"no trust":            func(w *Warden, _ *fence.State) { w.memory.Trust = term.Trust{} },
+		"standby":              func(_ *Warden, s *fence.State) { s.InRecovery = true },
+		"fence not installed":  func(_ *Warden, s *fence.State) { s.Installed = false },
+		"sealed":               func(_ *Warden, s *fence.State) { s.Lease.SealedTerm = 1 },
+		"not in the lineage":   func(_ *Warden, s *fence.State) { s.Terms = nil },
+		"releasing":            func(w *Warden, _ *fence.State) { w.memory.Store.Record.State = term.Releasing },
+		"held by the other":    func(w *Warden, _ *fence.State) { w.memory.Store.Record.Holder = "dr" },
+		"next term":            func(w *Warden, _ *fence.State) { w.memory.Store.Record.Term = 2 },
+		"no trust":             func(w *Warden, _ *fence.State) { w.memory.Trust = term.Trust{} },
+		"reported end is past": func(w *Warden, s *fence.State) { w.memory.Store.Record.CoveredUntil = s.DatabaseTime },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, _, db := servingWarden(t)
 			extended := 0
 			db.extend = func(term.Number, int64, time.Time) { extended++ }
+			w.observe(t.Context())
 			w.renew(t.Context())
 			if err := w.extendLease(t.Context()); err != nil || extended != 1 {
 				t.Fatalf("before the change: %v", err)

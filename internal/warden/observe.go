@@ -121,13 +121,13 @@ func (w *Warden) databaseView(ctx context.Context) failover.DatabaseView {
 	return databaseView(s, asked)
 }
 
-// databaseView is what decisions need of a sample that was asked for at asked: the end of a pin is counted from before the
-// database's clock was read, so that a slow answer makes it earlier.
+// databaseView is what decisions need of a sample that was asked for at asked: what is counted from before the database's
+// clock was read is made safer by a slow answer.
 func databaseView(s fence.State, asked term.Instant) failover.DatabaseView {
 	return failover.DatabaseView{
 		Reachable: true, Writer: !s.InRecovery, Terms: s.Terms, LeaseTerm: s.Lease.Term, SealedTerm: s.Lease.SealedTerm,
 		DrainedTerm: s.Lease.DrainedTerm, Renewal: s.Lease.Renewal, ValidUntil: s.Lease.ValidUntil, LeaseValid: s.LeaseValid(), Position: s.Position,
-		Pin: pinView(s, asked),
+		Time: s.DatabaseTime, Asked: asked, Pin: pinView(s, asked),
 	}
 }
 

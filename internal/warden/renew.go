@@ -32,7 +32,7 @@ func (w *Warden) runRenewer(ctx context.Context) {
 			_, _ = w.read(ctx) // the memory keeps the outcome
 			pause = w.untilNextLook()
 		}
-		if !sleep(ctx, pause-w.boot().Sub(began)) {
+		if !rest(ctx, pause-w.boot().Sub(began), w.renewNow) {
 			return
 		}
 	}
@@ -75,13 +75,17 @@ func (w *Warden) renew(ctx context.Context) {
 }
 
 // sleep waits, at least until other goroutines had their turn, and returns false when ctx ended.
-func sleep(ctx context.Context, d time.Duration) bool {
+func sleep(ctx context.Context, d time.Duration) bool { return rest(ctx, d, nil) }
+
+// rest is a sleep that a signal ends.
+func rest(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
 	timer := time.NewTimer(max(d, 0))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return false
+	case <-wake:
 	case <-timer.C:
-		return true
 	}
+	return true
 }

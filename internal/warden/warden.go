@@ -95,8 +95,8 @@ type Warden struct {
 	memory                    memory
 	// answers belong to the loop alone.
 	answers answers
-	// extendNow wakes the extender, publishNow the publisher, and so on; each holds one signal at most.
-	extendNow, publishNow, divertNow, capacityNow, loopNow chan struct{}
+	// renewNow wakes the renewer, extendNow the extender, and so on; each holds one signal at most.
+	renewNow, extendNow, publishNow, divertNow, capacityNow, loopNow chan struct{}
 }
 
 // New checks the options and makes a warden; nothing is started or sent.
@@ -121,8 +121,8 @@ func New(o Options) (*Warden, error) {
 	w := &Warden{
 		cfg: o.Config, stores: o.Stores, db: o.Database, cluster: o.Cluster, app: o.Application, tail: o.Tail, balancer: o.Balancer, scaler: o.Scaler,
 		decide: o.Decide, boot: o.Boot, listener: o.Listener, forwardListener: o.ForwardListener,
-		extendNow: make(chan struct{}, 1), publishNow: make(chan struct{}, 1), divertNow: make(chan struct{}, 1), capacityNow: make(chan struct{}, 1),
-		loopNow: make(chan struct{}, 1),
+		renewNow: make(chan struct{}, 1), extendNow: make(chan struct{}, 1), publishNow: make(chan struct{}, 1),
+		divertNow: make(chan struct{}, 1), capacityNow: make(chan struct{}, 1), loopNow: make(chan struct{}, 1),
 	}
 	w.metrics = newMetrics(w)
 	if o.JournalHead == nil {

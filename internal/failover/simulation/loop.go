@@ -48,7 +48,7 @@ func (d *warden) databaseView(done func(failover.DatabaseView)) {
 			done(failover.DatabaseView{Err: "no answer"})
 			return
 		}
-		s.view.Pin = s.pinView(d.w, asked)
+		s.view.Pin, s.view.Asked = s.pinView(d.w, asked), asked
 		done(s.view)
 	})
 }
@@ -121,6 +121,9 @@ func (d *warden) observed(began term.Instant, database failover.DatabaseView, cl
 	o := d.observation()
 	m.Observed(o)
 	o = d.observation()
+	if failover.Uncovered(o) && d.w.mutation != ReportWhatWas {
+		d.renewSoon()
+	}
 	d.publishSoon()
 	if database.Pin.ID != 0 && !d.pinTicking {
 		d.pinTicking = true

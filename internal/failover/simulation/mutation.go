@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"fmt"
+	"time"
 
 	"holdfast/internal/failover"
 	"holdfast/internal/term"
@@ -62,6 +63,9 @@ const (
 	HoldOnWithoutWriter
 	// DropOldVolume rebuilds a secondary in place, whether or not its tail has been exported (P20).
 	DropOldVolume
+	// ReportWhatWas lets renewals report how far the lease has reached, instead of how far it may, and leases reach further
+	// than that, so that a copy's lag has no bound (P11).
+	ReportWhatWas
 	// PinWithoutAbstention lets a pinned site go on without the store although the other one does not stand still (P18).
 	PinWithoutAbstention
 	// RandomReference draws a new charge reference for every row instead of deriving it from the payment (P21).
@@ -82,7 +86,7 @@ var names = [mutations]string{
 	PreparedTransactions:  "prepared-transactions",
 	AcknowledgeAfterLease: "acknowledge-after-lease", PromoteWithoutTerm: "promote-without-term", IgnoreLineage: "ignore-lineage",
 	IgnoreLag: "ignore-lag", GrantWithoutSeal: "grant-without-seal", HoldOnWithoutWriter: "hold-on-without-writer",
-	DropOldVolume: "drop-old-volume", PinWithoutAbstention: "pin-without-abstention",
+	DropOldVolume: "drop-old-volume", ReportWhatWas: "report-what-was", PinWithoutAbstention: "pin-without-abstention",
 	RandomReference: "random-reference", NotFoundMeansFailed: "not-found-means-failed",
 	SplitEntries: "split-entries",
 }
@@ -189,6 +193,17 @@ func (d *warden) promoteFirst(step failover.Step, t term.Number, done func(bool)
 	d.effect(d.callLimit(), d.database(), func() { d.site.db.record(t) }, func(bool) {
 		r := d.memory.Store.Record
 		r.Term = t
-		d.extendUntil(t, r.Renewal, term.Trusted(r, d.now()), func() { done(true) })
+		d.extendUntil(&r, term.Trusted(r, d.now()), func() { done(true) })
 	})
+}
+
+// reported is the record by which the database's lease is extended. That it reaches no further than covered_until is a
+// second bound beside the end of the trust, and would hide what mistakes about trust do.
+func (d *warden) reported(r *term.Record) term.Record {
+	next := *r
+	switch d.w.mutation {
+	case NoMargin, WallClock, ClockThatStandsStill, TrustFromAnswer, HolderNameGivesTrust, LocalSettings, PromoteWithoutTerm, ReportWhatWas:
+		next.CoveredUntil = time.Unix(1<<32, 0)
+	}
+	return next
 }

@@ -22,7 +22,9 @@ type warden struct {
 	lastBegan                  term.Instant
 	// round tells the pauses of the loop apart: a step that took effect cuts one short.
 	round int
-	// The extender and the publisher hold one signal at most.
+	// The renewer, the extender and the publisher hold one signal at most; renewRound tells the renewer's pauses apart.
+	renewing, renewAgain     bool
+	renewRound               int
 	extending, extendAgain   bool
 	publishing, publishAgain bool
 	sequence                 int64
@@ -203,7 +205,22 @@ func (d *warden) writeAt(replica int, next *term.Record, before term.Instant, do
 // renewTick renews as long as the own site holds the term.
 func (d *warden) renewTick() {
 	began := d.now()
-	next := func() { d.after(d.renewEvery()-d.now().Sub(began), d.renewTick) }
+	d.renewing = true
+	next := func() {
+		d.renewing = false
+		d.renewRound++
+		if d.renewAgain {
+			d.renewAgain = false
+			d.renewTick()
+			return
+		}
+		round := d.renewRound
+		d.after(d.renewEvery()-d.now().Sub(began), func() {
+			if round == d.renewRound && !d.renewing {
+				d.renewTick()
+			}
+		})
+	}
 	if d.known() && d.memory.Store.Record.Holder != d.site.name {
 		next()
 		return
@@ -222,6 +239,9 @@ func (d *warden) renew(tries int, done func()) {
 			done()
 			return
 		}
+		if v := d.memory.Database; d.w.mutation == ReportWhatWas && v.Reachable && v.LeaseTerm == next.Term {
+			next.CoveredUntil = v.ValidUntil
+		}
 		d.write(next, true, func(outcome written) {
 			if outcome == conflict && tries > 1 {
 				d.renew(tries-1, done)
@@ -230,6 +250,16 @@ func (d *warden) renew(tries int, done func()) {
 			done()
 		})
 	})
+}
+
+// renewSoon cuts the renewer's pause short.
+func (d *warden) renewSoon() {
+	if d.renewing {
+		d.renewAgain = true
+		return
+	}
+	d.renewRound++
+	d.renewTick()
 }
 
 func (d *warden) extendSoon() {
@@ -263,6 +293,7 @@ func (d *database) sample() sample {
 		view: failover.DatabaseView{
 			Reachable: true, Writer: d.writer, Terms: d.volume.terms, LeaseTerm: r.term, SealedTerm: r.sealed, DrainedTerm: r.drained,
 			Renewal: r.renewal, ValidUntil: time.Unix(0, int64(r.validUntil)), LeaseValid: d.writer && d.valid(r),
+			Time: time.Unix(0, int64(d.now())),
 		},
 		at: d.now(), server: d.server, pin: p,
 	}
@@ -282,27 +313,32 @@ func (d *warden) extend(done func()) {
 		done()
 		return
 	}
-	d.extendUntil(r.Term, r.Renewal, o.Trust, done)
+	d.extendUntil(&r, o.Trust, done)
 }
 
-func (d *warden) extendUntil(t term.Number, renewal int64, trust term.Trust, done func()) {
-	db := d.site.db
+func (d *warden) extendUntil(r *term.Record, trust term.Trust, done func()) {
+	db, t := d.site.db, r.Term
 	limit := min(d.callLimit(), trust.Left(d.now()))
 	began := d.now()
 	var s sample
 	d.ask(limit, d.database(), func() { s = db.sample() }, func(answered bool) {
 		after := d.now()
 		sealed := s.view.SealedTerm >= t && d.w.mutation != ShortenInsteadOfSeal
-		if !answered || !s.view.Writer || sealed || !s.view.HasTerm(t) || !trust.Holds(t, after) {
+		if !answered || !s.view.Writer || sealed || !s.view.HasTerm(t) {
 			done()
 			return
 		}
-		until := s.at + trust.Until.Sub(after)
+		end, ok := failover.LeaseUntil(d.reported(r), trust, time.Unix(0, int64(s.at)), after)
+		if !ok {
+			done()
+			return
+		}
+		until := time.Duration(end.UnixNano())
 		d.effect(limit-after.Sub(began), d.database(), func() {
 			if d.w.mutation == IntervalInSQL {
 				until = db.now() + trust.Until.Sub(after)
 			}
-			db.extend(t, until, renewal, s.server)
+			db.extend(t, until, r.Renewal, s.server)
 		}, func(bool) { done() })
 	})
 }
