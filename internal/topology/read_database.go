@@ -79,7 +79,7 @@ func (p *parser) readCluster(r *resource, groups map[string][]string, parameters
 	p.want(kindGlobalCluster, c.GlobalClusterIdentifier, r.object, "global_cluster_identifier")
 	group := r.text("db_subnet_group_name")
 	p.wantIn(kindSubnetGroup, c.Region, group, r.object, "db_subnet_group_name")
-	c.SubnetIDs = groups[c.Region+"/"+group]
+	c.SubnetGroup, c.SubnetIDs = group, groups[c.Region+"/"+group]
 	if settings, own := parameters[c.Region+"/"+c.ParameterGroup]; own {
 		c.Parameters = settings
 	} else if !isDefaultGroup(c.ParameterGroup) {

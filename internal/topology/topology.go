@@ -195,6 +195,7 @@ type DBCluster struct {
 	DeletionProtection  bool     `json:"deletion_protection"`
 	StorageEncrypted    bool     `json:"storage_encrypted"`
 	SecurityGroupIDs    []string `json:"security_group_ids"`
+	SubnetGroup         string   `json:"subnet_group"`
 	SubnetIDs           []string `json:"subnet_ids"`
 	ParameterGroup      string   `json:"parameter_group"`
 	// Parameters are the cluster parameter group's settings, by name.

@@ -42,6 +42,12 @@ type Databases interface {
 	// ARN anywhere.
 	Switchover(ctx context.Context, region, globalCluster, target string) error
 	Failover(ctx context.Context, region, globalCluster, target string, allowDataLoss bool) error
+	// RestoreCluster makes a cluster of a snapshot, CreateInstance an instance in it; both are deleted the other way round.
+	// They return once the work is under way. What the Terraform made is not deleted.
+	RestoreCluster(region, identifier, snapshot string) (postgres.Cluster, error)
+	CreateInstance(region, cluster, identifier, class string) (postgres.Instance, error)
+	DeleteInstance(region, identifier string) (postgres.Instance, error)
+	DeleteCluster(region, identifier string) (postgres.Cluster, error)
 }
 
 // Containers is the ECS scheduler; *ecs.Scheduler is one.

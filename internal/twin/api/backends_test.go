@@ -6,7 +6,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -114,6 +116,9 @@ type databases struct {
 	moves    []string
 	events   []postgres.Event
 	refuse   error
+	// restored clusters, and the instances in them, are there at the second look.
+	restored  []postgres.Cluster
+	instances []postgres.Instance
 }
 
 func newDatabases(t topology.Topology) *databases {
@@ -162,11 +167,86 @@ func (d *databases) Clusters(region string) []postgres.Cluster {
 		}
 		out = append(out, view)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for n, c := range d.restored {
+		if c.Region == region {
+			out = append(out, c)
+			d.restored[n].Status = "available"
+		}
+	}
 	return out
+}
+
+func (d *databases) RestoreCluster(region, identifier, snapshot string) (postgres.Cluster, error) {
+	if !strings.HasPrefix(snapshot, "rds:unplanned-global-failover-aurora-") {
+		return postgres.Cluster{}, &postgres.Error{Code: postgres.CodeSnapshotNotFound, Message: "DBClusterSnapshot " + snapshot + " not found."}
+	}
+	c := postgres.Cluster{
+		Region: region, Identifier: identifier, ARN: "arn:aws:rds:" + region + ":123456789012:cluster:" + identifier, Status: "creating",
+		Engine: "aurora-postgresql", EngineVersion: "15.4", Endpoint: "127.9.1.20", Port: 5432, MasterUsername: "dbadmin",
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.restored = append(d.restored, c)
+	return c, nil
+}
+
+func (d *databases) CreateInstance(region, cluster, identifier, class string) (postgres.Instance, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.restored {
+		if c.Region == region && c.Identifier == cluster {
+			in := postgres.Instance{
+				Region: region, Identifier: identifier, ARN: "arn:aws:rds:" + region + ":123456789012:db:" + identifier, ClusterIdentifier: cluster,
+				Class: class, Status: "creating", IsWriter: true, Address: c.Endpoint, Port: c.Port,
+			}
+			d.instances = append(d.instances, in)
+			return in, nil
+		}
+	}
+	return postgres.Instance{}, &postgres.Error{Code: postgres.CodeDBClusterNotFound, Message: "DBCluster " + cluster + " not found."}
+}
+
+func (d *databases) DeleteInstance(region, identifier string) (postgres.Instance, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for n, in := range d.instances {
+		if in.Region == region && in.Identifier == identifier {
+			d.instances = slices.Delete(d.instances, n, n+1)
+			in.Status = "deleting"
+			return in, nil
+		}
+	}
+	return postgres.Instance{}, &postgres.Error{Code: postgres.CodeDBInstanceNotFound, Message: "DBInstance " + identifier + " not found."}
+}
+
+func (d *databases) DeleteCluster(region, identifier string) (postgres.Cluster, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for n, c := range d.restored {
+		if c.Region == region && c.Identifier == identifier {
+			if len(d.instances) > 0 {
+				return postgres.Cluster{}, &postgres.Error{Code: postgres.CodeInvalidDBClusterState, Message: "Cluster cannot be deleted"}
+			}
+			d.restored = slices.Delete(d.restored, n, n+1)
+			c.Status = "deleting"
+			return c, nil
+		}
+	}
+	return postgres.Cluster{}, &postgres.Error{Code: postgres.CodeDBClusterNotFound, Message: "DBCluster " + identifier + " not found."}
 }
 
 func (d *databases) Instances(region string) []postgres.Instance {
 	var out []postgres.Instance
+	d.mu.Lock()
+	for n, in := range d.instances {
+		if in.Region == region {
+			out = append(out, in)
+			d.instances[n].Status = "available"
+		}
+	}
+	d.mu.Unlock()
 	for _, i := range d.topology.DBInstances {
 		if i.Region == region {
 			out = append(out, postgres.Instance{

@@ -75,7 +75,11 @@ func TestStockCommand(t *testing.T) {
 		{"autoscaling", "application-autoscaling describe-scalable-targets --service-namespace ecs", `"MaxCapacity": 10`, false},
 		{"secrets", "secretsmanager get-secret-value --secret-id " + b.topology.Secrets[0].Name, `"SecretString"`, false},
 		{"sns", "sns list-subscriptions-by-topic --topic-arn " + b.topology.Topics[0].ARN + " --region " + b.topology.Topics[0].Region, "admin@example.com", false},
-		{"unknown", "rds delete-db-cluster --db-cluster-identifier aurora-primary-twin --skip-final-snapshot", "(InvalidAction)", true},
+		{"rds restore", "rds restore-db-cluster-from-snapshot --db-cluster-identifier tail --snapshot-identifier rds:unplanned-global-failover-aurora-primary-twin-2026-11-22-10-00 --engine aurora-postgresql", `"Status": "creating"`, false},
+		{"rds instance", "rds create-db-instance --db-instance-identifier tail-1 --db-cluster-identifier tail --db-instance-class db.t4g.medium --engine aurora-postgresql", `"DBInstanceStatus": "creating"`, false},
+		{"rds delete", "rds delete-db-instance --db-instance-identifier tail-1", `"DBInstanceStatus": "deleting"`, false},
+		{"rds delete cluster", "rds delete-db-cluster --db-cluster-identifier tail --skip-final-snapshot", `"Status": "deleting"`, false},
+		{"unknown", "rds delete-global-cluster --global-cluster-identifier global-aurora-twin", "(InvalidAction)", true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

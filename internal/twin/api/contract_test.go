@@ -130,6 +130,65 @@ func TestRDS(t *testing.T) {
 	wantError(t, err, "DBClusterSnapshotNotFoundFault", 404, "none")
 }
 
+// TestRDSRestore walks the way from a snapshot to a database that can be read, and back.
+func TestRDSRestore(t *testing.T) {
+	client := rds.NewFromConfig(sdkConfig(t, serve(t, newEndpoint(t, newBackends(t)), ""), east))
+	ctx := t.Context()
+	snapshots := must[*rds.DescribeDBClusterSnapshotsOutput](t)(client.DescribeDBClusterSnapshots(ctx, &rds.DescribeDBClusterSnapshotsInput{}))
+	restore := &rds.RestoreDBClusterFromSnapshotInput{
+		DBClusterIdentifier: aws.String("tail"), SnapshotIdentifier: snapshots.DBClusterSnapshots[0].DBClusterSnapshotIdentifier,
+		Engine: aws.String("aurora-postgresql"), DBSubnetGroupName: aws.String("group"), VpcSecurityGroupIds: []string{"sg-1"},
+	}
+	restored := must[*rds.RestoreDBClusterFromSnapshotOutput](t)(client.RestoreDBClusterFromSnapshot(ctx, restore))
+	if c := restored.DBCluster; *c.Status != "creating" || *c.DBClusterIdentifier != "tail" || *c.Endpoint == "" {
+		t.Errorf("restored %+v", c)
+	}
+	cluster := func() string {
+		out := must[*rds.DescribeDBClustersOutput](t)(client.DescribeDBClusters(ctx, &rds.DescribeDBClustersInput{DBClusterIdentifier: aws.String("tail")}))
+		return *out.DBClusters[0].Status
+	}
+	cluster()
+	if got := cluster(); got != "available" {
+		t.Errorf("the cluster is %s", got)
+	}
+	instance := &rds.CreateDBInstanceInput{
+		DBInstanceIdentifier: aws.String("tail-1"), DBClusterIdentifier: aws.String("tail"), DBInstanceClass: aws.String("db.t4g.medium"),
+		Engine: aws.String("aurora-postgresql"),
+	}
+	if i := must[*rds.CreateDBInstanceOutput](t)(client.CreateDBInstance(ctx, instance)).DBInstance; *i.DBInstanceStatus != "creating" ||
+		*i.Endpoint.Address == "" || *i.DBClusterIdentifier != "tail" || *i.Engine != "aurora-postgresql" {
+		t.Errorf("created %+v", i)
+	}
+	skip := &rds.DeleteDBClusterInput{DBClusterIdentifier: aws.String("tail"), SkipFinalSnapshot: aws.Bool(true)}
+	_, err := client.DeleteDBCluster(ctx, skip)
+	wantError(t, err, "InvalidDBClusterStateFault", 400, "cannot be deleted")
+	if i := must[*rds.DeleteDBInstanceOutput](t)(client.DeleteDBInstance(ctx,
+		&rds.DeleteDBInstanceInput{DBInstanceIdentifier: aws.String("tail-1")})).DBInstance; *i.DBInstanceStatus != "deleting" {
+		t.Errorf("deleted %+v", i)
+	}
+	if c := must[*rds.DeleteDBClusterOutput](t)(client.DeleteDBCluster(ctx, skip)).DBCluster; *c.Status != "deleting" {
+		t.Errorf("deleted %+v", c)
+	}
+
+	_, err = client.DeleteDBCluster(ctx, skip)
+	wantError(t, err, "DBClusterNotFoundFault", 404, "tail")
+	_, err = client.DeleteDBCluster(ctx, &rds.DeleteDBClusterInput{DBClusterIdentifier: aws.String("tail")})
+	wantError(t, err, "InvalidParameterCombination", 400, "FinalDBSnapshotIdentifier is required")
+	_, err = client.DeleteDBInstance(ctx, &rds.DeleteDBInstanceInput{DBInstanceIdentifier: aws.String("tail-1")})
+	wantError(t, err, "DBInstanceNotFound", 404, "tail-1")
+	_, err = client.CreateDBInstance(ctx, instance)
+	wantError(t, err, "DBClusterNotFoundFault", 404, "tail")
+	instance.DBClusterIdentifier = nil
+	_, err = client.CreateDBInstance(ctx, instance)
+	wantError(t, err, "InvalidParameterCombination", 400, "DBClusterIdentifier")
+	restore.SnapshotIdentifier = aws.String("none")
+	_, err = client.RestoreDBClusterFromSnapshot(ctx, restore)
+	wantError(t, err, "DBClusterSnapshotNotFoundFault", 404, "none")
+	restore.Engine = aws.String("aurora-mysql")
+	_, err = client.RestoreDBClusterFromSnapshot(ctx, restore)
+	wantError(t, err, "InvalidParameterCombination", 400, "aurora-mysql")
+}
+
 func TestRDSEvents(t *testing.T) {
 	b := newBackends(t)
 	now := time.Now()

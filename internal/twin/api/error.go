@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"holdfast/internal/twin/ecs"
+	"holdfast/internal/twin/postgres"
 	"holdfast/internal/twin/termtable"
 )
 
@@ -53,6 +55,9 @@ func asError(err error) (e *Error, ok bool) {
 	}
 	if errors.As(err, &coded) {
 		e = &Error{Code: coded.ErrorCode(), Message: coded.Error(), Status: http.StatusBadRequest}
+		if d := new(postgres.Error); errors.As(err, &d) && strings.Contains(d.Code, "NotFound") {
+			e.Status = http.StatusNotFound // RDS's, unlike DynamoDB's
+		}
 		if m, ok := coded.(interface{ ErrorMessage() string }); ok {
 			e.Message = m.ErrorMessage()
 		}

@@ -31,6 +31,10 @@ func (e *Endpoint) rdsService() *service {
 		op("DescribeDBClusterParameters", e.describeDBClusterParameters, "DBClusterParameterGroupName"),
 		op("DescribeEvents", e.describeEvents),
 		op("DescribeDBClusterSnapshots", e.describeDBClusterSnapshots),
+		op("RestoreDBClusterFromSnapshot", e.restoreDBClusterFromSnapshot, "DBClusterIdentifier", "SnapshotIdentifier", "Engine"),
+		op("CreateDBInstance", e.createDBInstance, "DBInstanceIdentifier", "DBInstanceClass", "Engine"),
+		op("DeleteDBInstance", e.deleteDBInstance, "DBInstanceIdentifier"),
+		op("DeleteDBCluster", e.deleteDBCluster, "DBClusterIdentifier"),
 		op("FailoverGlobalCluster", e.failoverGlobalCluster, "GlobalClusterIdentifier", "TargetDbClusterIdentifier"),
 		op("SwitchoverGlobalCluster", e.switchoverGlobalCluster, "GlobalClusterIdentifier", "TargetDbClusterIdentifier"),
 	)
@@ -201,6 +205,7 @@ func (e *Endpoint) dbCluster(c postgres.Cluster) types.DBCluster {
 	}
 	for _, t := range e.options.Topology.DBClusters {
 		if t.ARN == c.ARN {
+			out.DBSubnetGroup = optional(t.SubnetGroup)
 			for _, id := range t.SecurityGroupIDs {
 				out.VpcSecurityGroups = append(out.VpcSecurityGroups, types.VpcSecurityGroupMembership{
 					VpcSecurityGroupId: aws.String(id), Status: aws.String("active"),

@@ -87,7 +87,7 @@ type Aurora struct {
 	globals   []*global
 	clusters  []*cluster
 	snapshots []Snapshot
-	restored  []*Restored
+	restored  []*restored
 	relays    []*network.Proxy
 	lags      map[string]float64
 	// changed is closed and replaced whenever something that a job waits for changes.
@@ -156,6 +156,8 @@ type instance struct {
 	lost bool
 	// ready: the server answered a query since it was started.
 	ready bool
+	// beginning and deleting: it is being made, or removed, in a restored cluster.
+	beginning, deleting bool
 }
 
 // New reads the topology and prepares the service; Start brings it up.

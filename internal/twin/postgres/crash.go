@@ -36,7 +36,7 @@ func (a *Aurora) KillInstance(identifier string) error {
 
 // instance finds an instance by identifier or ARN. The caller holds the lock.
 func (a *Aurora) instance(identifier string) *instance {
-	for _, c := range a.clusters {
+	for _, c := range a.allClusters() {
 		for _, in := range c.instances {
 			if identifier == in.spec.Identifier || identifier == in.spec.ARN {
 				return in

@@ -14,6 +14,10 @@ const (
 	CodeInvalidGlobalClusterState = "InvalidGlobalClusterStateFault"
 	CodeInvalidDBClusterState     = "InvalidDBClusterStateFault"
 	CodeInvalidDBInstanceState    = "InvalidDBInstanceState"
+	CodeDBClusterExists           = "DBClusterAlreadyExistsFault"
+	CodeDBClusterQuota            = "DBClusterQuotaExceededFault"
+	CodeInvalidParameter          = "InvalidParameterValue"
+	CodeDBInstanceExists          = "DBInstanceAlreadyExists"
 )
 
 // Error is a refusal of the control plane, with the code that AWS answers.

@@ -22,7 +22,7 @@ func (a *Aurora) LoseRegion(region string) error {
 	r.up = false
 	r.end()
 	servers := a.serversOf(r)
-	for _, c := range a.clusters {
+	for _, c := range a.allClusters() {
 		if c.region == r {
 			for _, in := range c.instances {
 				a.detachLocked(in)
@@ -40,7 +40,7 @@ func (a *Aurora) LoseRegion(region string) error {
 // serversOf lists a Region's servers. The caller holds the lock.
 func (a *Aurora) serversOf(r *region) []*pgserver.Server {
 	var servers []*pgserver.Server
-	for _, c := range a.clusters {
+	for _, c := range a.allClusters() {
 		if c.region != r {
 			continue
 		}
@@ -78,6 +78,7 @@ func (a *Aurora) ReturnRegion(ctx context.Context, region string) error {
 			group.Go(func() error { return a.comeBack(ctx, c) })
 		}
 	}
+	group.Go(func() error { return a.returnRestored(ctx, r) })
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("return Region %s: %w", region, err)
 	}

@@ -116,23 +116,85 @@ func checkTail(t *testing.T, tw *twin) {
 	if _, err := os.Stat(filepath.Join(snapshots[0].Path, "PG_VERSION")); err != nil {
 		t.Error(err)
 	}
-	restored, err := tw.RestoreSnapshot(ctx, snapshots[0].Identifier)
-	if err != nil {
+	if _, err := tw.RestoreCluster(east, "tail", snapshots[0].Identifier); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := pgx.Connect(ctx, restored.DSN)
-	if err != nil {
+	_, err := tw.RestoreCluster(east, "tail", snapshots[0].Identifier)
+	wantCode(t, err, CodeDBClusterExists)
+	until(t, 20*time.Second, func() error { return wantStatus(tw.cluster(t, "tail").Status, StatusAvailable) })
+	created, err := tw.CreateInstance(east, "tail", "tail-1", "db.t4g.medium")
+	if err != nil || created.Status != StatusCreating || created.ARN == tw.cluster(t, "tail").ARN {
+		t.Fatalf("created %+v, %v", created, err)
+	}
+	_, err = tw.DeleteCluster(east, "tail")
+	wantCode(t, err, CodeInvalidDBClusterState)
+	_, err = tw.CreateInstance(east, "tail", "tail-2", "db.t4g.medium")
+	wantCode(t, err, CodeInvalidDBClusterState)
+	until(t, 20*time.Second, func() error { return wantStatus(tw.instanceStatus("tail-1"), StatusAvailable) })
+	read := dsn("dbadmin", "master's-password", created.Address, created.Port, "payments")
+	const tail = "select string_agg(id::text, ' ' order by id) from rows where id < 0"
+	if got, err := valueAt(ctx, read, tail); err != nil || got != "-3 -1" {
+		t.Errorf("the snapshot's tail is %q (%v), want -3 -1", got, err)
+	}
+	// It is a server of its Region like any other: it dies with it, and comes back with it.
+	tw.fabric.SetRegion(east, false)
+	if err := tw.LoseRegion(east); err != nil {
 		t.Fatal(err)
 	}
-	var tail string
-	err = conn.QueryRow(ctx, "select string_agg(id::text, ' ' order by id) from rows where id < 0").Scan(&tail)
-	if err != nil || tail != "-3 -1" {
-		t.Errorf("the snapshot's tail is %q (%v), want -3 -1", tail, err)
+	if got, err := valueAt(ctx, read, tail); err == nil {
+		t.Errorf("a restored server of a lost Region says %q", got)
 	}
-	_ = conn.Close(ctx)
-	if err := restored.Close(); err != nil {
+	tw.fabric.SetRegion(east, true)
+	if err := tw.ReturnRegion(ctx, east); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := valueAt(ctx, read, tail); err != nil || got != "-3 -1" {
+		t.Errorf("after the Region's return the tail is %q (%v), want -3 -1", got, err)
+	}
+	if deleted, err := tw.DeleteInstance(east, "tail-1"); err != nil || deleted.Status != StatusDeleting {
+		t.Errorf("deleted %+v, %v", deleted, err)
+	}
+	until(t, 20*time.Second, func() error { return wantStatus(tw.instanceStatus("tail-1"), "") })
+	if _, err := tw.DeleteCluster(east, "tail"); err != nil {
 		t.Error(err)
 	}
+	until(t, 20*time.Second, func() error {
+		if clusters := tw.Clusters(east); len(clusters) != 1 {
+			return fmt.Errorf("clusters are left: %+v", clusters)
+		}
+		return nil
+	})
+	if left, _ := filepath.Glob(filepath.Join(tw.opt.Dir, "restored", "*")); len(left) > 0 {
+		t.Errorf("volumes are left: %v", left)
+	}
+	tw.wantEvents(t, east, "0170", "0005", "0003", "0171")
+}
+
+func wantStatus(got, want string) error {
+	if got != want {
+		return fmt.Errorf("status %q, want %q", got, want)
+	}
+	return nil
+}
+
+// instanceStatus is empty for an instance that is not there.
+func (tw *twin) instanceStatus(identifier string) string {
+	for _, in := range tw.Instances(east) {
+		if in.Identifier == identifier {
+			return in.Status
+		}
+	}
+	return ""
+}
+
+func valueAt(ctx context.Context, dsn, query string) (value string, err error) {
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	err = conn.QueryRow(ctx, query).Scan(&value)
+	return value, err
 }
 
 // A Region that comes back before anybody took over goes on as the writer, with all that it had acknowledged.

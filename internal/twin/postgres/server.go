@@ -78,6 +78,8 @@ func (a *Aurora) fork(in *instance) (*pgserver.Server, error) {
 		return nil, errRegionFrozen
 	case in.lost:
 		return nil, errZoneLost
+	case in.deleting:
+		return nil, errNotRunning
 	}
 	settings := a.settings()
 	maps.Copy(settings, in.cluster.parameters)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 	"time"
 
@@ -231,22 +230,18 @@ func (a *Aurora) Stop(ctx context.Context) error {
 	a.stopping = true
 	a.cancel()
 	var servers []*pgserver.Server
-	for _, c := range a.clusters {
+	for _, c := range a.allClusters() {
 		for _, in := range c.instances {
 			if s := a.detachLocked(in); s != nil {
 				servers = append(servers, s)
 			}
 		}
 	}
-	restored := slices.Clone(a.restored)
 	a.broadcast()
 	a.mu.Unlock()
 
 	var errs []error
 	kill(servers)
-	for _, r := range restored {
-		errs = append(errs, r.Close())
-	}
 	errs = append(errs, a.closeEndpoints(ctx))
 	done := make(chan struct{})
 	go func() {

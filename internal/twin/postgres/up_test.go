@@ -196,8 +196,26 @@ func TestRefusalsCarryAWSCodes(t *testing.T) {
 	wantCode(t, tw.KillInstance(primaryID+"-1"), CodeInvalidDBInstanceState)
 	_, err := tw.InstanceDSN("nobody")
 	wantCode(t, err, CodeDBClusterNotFound)
-	_, err = tw.RestoreSnapshot(ctx, "rds:nothing")
+	_, err = tw.RestoreCluster(east, "restored", "rds:nothing")
 	wantCode(t, err, CodeSnapshotNotFound)
+	_, err = tw.RestoreCluster(east, strings.ToUpper(primaryID), "rds:nothing")
+	wantCode(t, err, CodeDBClusterExists)
+	for _, identifier := range []string{"", "../x", "a--b", "a-", "1a", strings.Repeat("a", 64)} {
+		_, err = tw.RestoreCluster(east, identifier, "rds:nothing")
+		wantCode(t, err, CodeInvalidParameter)
+	}
+	_, err = tw.CreateInstance(east, "nobody", "instance", "db.r6g.large")
+	wantCode(t, err, CodeDBClusterNotFound)
+	_, err = tw.CreateInstance(east, primaryID, "instance", "db.r6g.large")
+	wantCode(t, err, CodeInvalidDBClusterState)
+	_, err = tw.DeleteInstance(east, primaryID+"-1")
+	wantCode(t, err, CodeInvalidDBInstanceState)
+	_, err = tw.DeleteInstance(west, primaryID+"-1")
+	wantCode(t, err, CodeDBInstanceNotFound)
+	_, err = tw.DeleteCluster(east, primaryID)
+	wantCode(t, err, CodeInvalidDBClusterState)
+	_, err = tw.DeleteCluster(east, "nobody")
+	wantCode(t, err, CodeDBClusterNotFound)
 }
 
 func TestStartSaysWhatIsWrong(t *testing.T) {

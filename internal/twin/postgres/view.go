@@ -14,6 +14,8 @@ const (
 	StatusPromoting       = "promoting"
 	StatusResynchronizing = "resynchronizing"
 	StatusRebooting       = "rebooting"
+	StatusDeleting        = "deleting"
+	StatusRestoreFailed   = "failed"
 	// StatusUnreachable is not AWS's: nobody can ask a lost Region for a status. The twin's own views show it.
 	StatusUnreachable = "unreachable"
 )
@@ -166,12 +168,12 @@ func (g *global) view() GlobalCluster {
 	return v
 }
 
-// Clusters lists the clusters of a Region as they stand.
+// Clusters lists the clusters of a Region as they stand, those of the topology first.
 func (a *Aurora) Clusters(region string) []Cluster {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var views []Cluster
-	for _, c := range a.clusters {
+	for _, c := range a.allClusters() {
 		if c.spec.Region == region {
 			views = append(views, c.view())
 		}
@@ -207,18 +209,18 @@ func (c *cluster) status() string {
 		return c.doing
 	case c.rebuilding:
 		return StatusResynchronizing
-	case c.head.server == nil || !c.head.ready:
+	case c.head != nil && !c.head.beginning && !c.head.deleting && !c.head.running():
 		return StatusRebooting
 	}
 	return StatusAvailable
 }
 
-// Instances lists the instances of a Region as they stand.
+// Instances lists the instances of a Region as they stand, those of the topology first.
 func (a *Aurora) Instances(region string) []Instance {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var views []Instance
-	for _, c := range a.clusters {
+	for _, c := range a.allClusters() {
 		if c.spec.Region != region {
 			continue
 		}
@@ -246,9 +248,11 @@ func (in *instance) status() string {
 	switch {
 	case !in.cluster.region.up:
 		return StatusUnreachable
+	case in.deleting:
+		return StatusDeleting
 	case in.server != nil && in.ready:
 		return StatusAvailable
-	case in.cluster.doing == StatusCreating || in.cluster.rebuilding:
+	case in.beginning || in.cluster.doing == StatusCreating || in.cluster.rebuilding:
 		return StatusCreating
 	}
 	return StatusRebooting

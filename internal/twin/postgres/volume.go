@@ -9,13 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"holdfast/internal/pgserver"
 )
@@ -163,100 +160,4 @@ func (a *Aurora) backup(ctx context.Context, r *region, conninfo, volume string)
 		return errors.Join(fmt.Errorf("base backup: %w", err), os.RemoveAll(volume))
 	}
 	return nil
-}
-
-// Restored is a server on a copy of a snapshot, for reading what the old writer had.
-type Restored struct {
-	// DSN connects as the master user; transactions are read-only unless they ask otherwise.
-	DSN    string
-	server *pgserver.Server
-	dir    string
-	// slot numbers the address; the lowest free one is taken, because addresses are few.
-	slot   int
-	aurora *Aurora
-}
-
-// RestoreSnapshot starts a server of its own on a copy of a snapshot, as restoring it into a new cluster does. The
-// caller closes it; Stop closes those that are left.
-func (a *Aurora) RestoreSnapshot(ctx context.Context, identifier string) (*Restored, error) {
-	a.mu.Lock()
-	var snapshot Snapshot
-	var database, user string
-	for _, s := range a.snapshots {
-		if s.Identifier == identifier && s.Status == StatusAvailable {
-			snapshot = s
-		}
-	}
-	for _, c := range a.clusters {
-		if c.spec.Identifier == snapshot.ClusterIdentifier && c.spec.Region == snapshot.Region {
-			database, user = databaseName(c.spec), c.spec.MasterUsername
-		}
-	}
-	a.mu.Unlock()
-	if snapshot.Path == "" {
-		return nil, refuse(CodeSnapshotNotFound, "there is no DB cluster snapshot %s", identifier)
-	}
-	dir := filepath.Join(a.path("restored"), filepath.Base(snapshot.Path)+"-"+strconv.FormatInt(time.Now().UnixNano(), 36))
-	if err := a.opt.Installation.MakeDir(a.path("restored")); err != nil {
-		return nil, fmt.Errorf("restore snapshot %s: %w", identifier, err)
-	}
-	if err := a.copyVolume(ctx, snapshot.Path, dir); err != nil {
-		return nil, fmt.Errorf("restore snapshot %s: %w", identifier, errors.Join(err, os.RemoveAll(dir)))
-	}
-	if err := a.writeRole(dir, ""); err != nil {
-		return nil, fmt.Errorf("restore snapshot %s: %w", identifier, errors.Join(err, os.RemoveAll(dir)))
-	}
-	restored := &Restored{dir: dir, aurora: a}
-	if err := restored.run(ctx, snapshot.Region, user, database); err != nil {
-		return nil, fmt.Errorf("restore snapshot %s: %w", identifier, errors.Join(err, restored.Close()))
-	}
-	return restored, nil
-}
-
-func (r *Restored) run(ctx context.Context, region, user, database string) error {
-	a := r.aurora
-	port := a.opt.Fabric.Port(5432)
-	settings := a.settings()
-	settings["default_transaction_read_only"] = "on"
-	a.mu.Lock()
-	if a.stopping {
-		a.mu.Unlock()
-		return errStopped
-	}
-	for slices.ContainsFunc(a.restored, func(other *Restored) bool { return other.slot == r.slot }) {
-		r.slot++
-	}
-	host := a.opt.Fabric.Allocate(region, "restored:"+strconv.Itoa(r.slot)).String()
-	server, err := a.opt.Installation.Start(pgserver.Config{
-		DataDir: r.dir, Host: host, Port: port, Settings: settings, LogFile: r.dir + ".log",
-	})
-	if err == nil {
-		r.server = server
-		a.restored = append(a.restored, r)
-	}
-	a.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	r.DSN = dsn(user, a.opt.Password, host, port, database)
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
-	return waitAnswer(ctx, server, func() error {
-		conn, err := pgx.Connect(ctx, r.DSN)
-		if err != nil {
-			return err
-		}
-		return conn.Close(ctx)
-	})
-}
-
-// Close ends the server and removes the copy; the snapshot stays.
-func (r *Restored) Close() error {
-	if r.server != nil {
-		r.server.Kill()
-	}
-	r.aurora.set(func() {
-		r.aurora.restored = slices.DeleteFunc(r.aurora.restored, func(other *Restored) bool { return other == r })
-	})
-	return errors.Join(os.RemoveAll(r.dir), removeIfThere(r.dir+".log"))
 }
