@@ -165,6 +165,31 @@ func TestInitRefusesBadSettings(t *testing.T) {
 	}
 }
 
+// TestFailoverOutlivesAStoreThatPauses: the beacons can't be read for a moment, and the command goes on.
+func TestFailoverOutlivesAStoreThatPauses(t *testing.T) {
+	o, m := withRecord(t)
+	var approved atomic.Bool
+	var asked atomic.Int32
+	everywhere(o, func(op termtest.Operation) termtest.Fault {
+		switch {
+		case op.Kind == "put-beacon":
+			approved.Store(true)
+		case op.Kind == "beacons" && approved.Load() && asked.Add(1) <= 2: // one look at both replicas
+			return termtest.Fault{Before: errors.New("throttled")}
+		}
+		return termtest.Fault{}
+	})
+	play(t, m, move{
+		func(term.Record) bool { return asked.Load() > 2 },
+		func(r *term.Record) { r.Term, r.Holder, r.ServedTerm = 8, "dr", 8 },
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if moved, err := o.Failover(ctx, Request{To: "dr"}, false, time.Hour); err != nil || moved.Term != 8 {
+		t.Errorf("%+v, %v", moved, err)
+	}
+}
+
 // move is a change of the record that somebody else makes once the record is in a state.
 type move struct {
 	when   func(term.Record) bool
@@ -230,6 +255,36 @@ func TestSwitchoverWaitsUntilTheTargetServes(t *testing.T) {
 	}
 	if moved, err = o.Switchover(ctx, Request{To: "dr", By: "me"}); err != nil || !moved.Already {
 		t.Errorf("once more: %+v, %v", moved, err)
+	}
+}
+
+// TestMoveToTheHolder: a site that holds the term is the active one only once it serves it. Until then it is waited for, and
+// a term that it lets go of is an error, not a success.
+func TestMoveToTheHolder(t *testing.T) {
+	commands := map[string]func(context.Context, *Operator) (Moved, error){
+		"switchover": func(ctx context.Context, o *Operator) (Moved, error) {
+			return o.Switchover(ctx, Request{To: "primary"})
+		},
+		"failover": func(ctx context.Context, o *Operator) (Moved, error) {
+			return o.Failover(ctx, Request{To: "primary"}, false, time.Hour)
+		},
+	}
+	for name, command := range commands {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			o, m := withRecord(t)
+			m.Edit(func(r *term.Record) { r.ServedTerm = r.Term - 1 })
+			play(t, m, move{func(term.Record) bool { return true }, func(r *term.Record) { r.ServedTerm = r.Term }})
+			moved, err := command(ctx, o)
+			if r, _ := m.Record(); err != nil || moved.Site != "primary" || moved.Term != 7 || r.ServedTerm != 7 {
+				t.Errorf("while it does not serve: %+v, %v", moved, err)
+			}
+			m.Edit(func(r *term.Record) { r.State = term.Releasing })
+			if _, err := command(ctx, o); !errors.Is(err, ErrRefused) {
+				t.Errorf("while it lets the term go: %v", err)
+			}
+		})
 	}
 }
 

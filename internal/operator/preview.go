@@ -34,6 +34,9 @@ func (o *Operator) preview(ctx context.Context, command, to, what, why string, c
 	for _, f := range failover.Foresee(from, target, silent(s)) {
 		plan.Steps = append(plan.Steps, PlanStep{By: f.Site, Step: string(f.Decision.Step), Why: f.Decision.Reason, Refusals: f.Decision.Refusals})
 	}
+	if !fresh(s, beaconIn(s, to)) {
+		plan.saw("the wardens of %s are silent: until they report again nothing of what is foreseen for %s happens", to, to)
+	}
 	if r := s.Record; r.Holder != to && silent(s) == "" && command != "switchover" {
 		plan.saw("%s renews its lease, so nobody takes its term: a live site is moved with 'holdfast switchover --to %s'", r.Holder, to)
 	}
@@ -153,6 +156,10 @@ func (o *Operator) PreviewFailover(ctx context.Context, q Request, allowDataLoss
 
 func already(command string, r term.Record) Plan {
 	plan := newPlan(command, true, nil)
-	plan.saw("%s is the active site already, in term %d", r.Holder, r.Term)
+	if r.State == term.Held && r.ServedTerm == r.Term {
+		plan.saw("%s is the active site already, in term %d", r.Holder, r.Term)
+	} else {
+		plan.saw("%s has term %d already, and does not serve it: the term is %s, and term %d was served last", r.Holder, r.Term, r.State, r.ServedTerm)
+	}
 	return plan.Plan
 }

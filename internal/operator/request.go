@@ -51,7 +51,7 @@ func (o *Operator) Switchover(ctx context.Context, q Request) (Moved, error) {
 		return Moved{}, err
 	}
 	if start.Holder == q.To {
-		return Moved{Already: true, Term: start.Term, Site: q.To, From: q.To}, nil
+		return o.arrived(ctx, q, start, began)
 	}
 	q.tell("asked %s to hand term %d over to %s", start.Holder, start.Term, q.To)
 	return o.await(ctx, q, start, began, func(r term.Record) error {
@@ -101,7 +101,7 @@ func (o *Operator) Failover(ctx context.Context, q Request, allowDataLoss bool, 
 		return Moved{}, err
 	}
 	if start.Holder == q.To {
-		return Moved{Already: true, Term: start.Term, Site: q.To, From: q.To}, nil
+		return o.arrived(ctx, q, start, began)
 	}
 	approval := approvalOf(q, start, began, allowDataLoss, validFor)
 	if err := o.approve(ctx, q.To, approval); err != nil {
@@ -120,12 +120,39 @@ func (o *Operator) Failover(ctx context.Context, q Request, allowDataLoss bool, 
 			renewing = r.Renewal
 			q.tell("%s still renews its lease; a live site is moved with 'holdfast switchover --to %s'", r.Holder, q.To)
 		}
-		// A warden's beacon may have replaced the one that carried the approval.
-		if time.Now().Before(approval.Expires) {
-			return o.approve(ctx, q.To, approval)
+		if !time.Now().Before(approval.Expires) {
+			return fmt.Errorf("%w: the approval expired before %s could take over: 'holdfast status' shows what it waits for", ErrRefused, q.To)
 		}
-		return fmt.Errorf("%w: the approval expired before %s could take over", ErrRefused, q.To)
+		// A warden's beacon may have replaced the one that carried the approval. A store that does not answer now is asked
+		// again: the approval stands, or is put there then.
+		if err := o.approve(ctx, q.To, approval); err != nil && !errors.Is(err, ErrEnvironment) {
+			return err
+		}
+		return nil
 	})
+}
+
+// arrived is the outcome for a site that holds the term: it serves, or is waited for until it does. A term that it lets go of
+// is nobody's yet.
+func (o *Operator) arrived(ctx context.Context, q Request, start term.Record, began time.Time) (Moved, error) {
+	lost := func(r term.Record) error {
+		switch {
+		case r.Holder != q.To:
+			return fmt.Errorf("%w: %s holds term %d now", ErrRefused, r.Holder, r.Term)
+		case r.State != term.Held:
+			return fmt.Errorf("%w: term %d of %s is %s, so no site serves: the other site takes it, or %s takes the next one once its database "+
+				"and its application are well; 'holdfast status' shows what is not", ErrRefused, r.Term, r.Holder, r.State, r.Holder)
+		}
+		return nil
+	}
+	if err := lost(start); err != nil {
+		return Moved{}, err
+	}
+	if start.ServedTerm == start.Term {
+		return Moved{Already: true, Term: start.Term, Site: q.To, From: q.To}, nil
+	}
+	q.tell("%s holds term %d already, and does not serve it yet", q.To, start.Term)
+	return o.await(ctx, q, start, began, lost)
 }
 
 // TailSaved takes an operator's word that the end of a term is saved: the database service rebuilt the old volume before
@@ -187,7 +214,7 @@ func (o *Operator) await(ctx context.Context, q Request, start term.Record, bega
 				said = phase
 				q.tell("%s", phase)
 			}
-			if r.Holder == q.To && r.Term > start.Term && r.ServedTerm == r.Term && r.State == term.Held {
+			if r.Holder == q.To && (r.Term > start.Term || start.Holder == q.To) && r.ServedTerm == r.Term && r.State == term.Held {
 				took := time.Since(began)
 				return Moved{Term: r.Term, Site: q.To, From: start.Holder, Took: took, TookMS: took.Milliseconds()}, nil
 			}
