@@ -84,7 +84,10 @@ before the wardens do anything; a deployment that has a record is left alone.
 
 The new term must be above every term that either database has ever served, so both are asked. The password comes from
 DB_PASSWORD, or from each site's secret. Where the databases cannot be reached from here, pass connection strings with
---dsn SITE=DSN, or vouch for the highest term with --highest-term (0 for a new deployment).`,
+--dsn SITE=DSN, or vouch for the highest term with --highest-term (0 for a new deployment).
+
+If a database has served already, the record was lost: a lease and margin are waited out first, so that no warden trusts
+in the lost one any more.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
@@ -118,7 +121,7 @@ DB_PASSWORD, or from each site's secret. Where the databases cannot be reached f
 			})
 		},
 	}
-	f.register(cmd, defaultLookTimeout)
+	f.register(cmd, defaultMoveTimeout)
 	flags := cmd.Flags()
 	flags.StringVar(&opt.Holder, "holder", "", "`site` that gets the first term (default: the deployment's first)")
 	flags.DurationVar(&opt.Lease, "lease", 0, "lease (default: the deployment's lease_seconds)")

@@ -31,9 +31,18 @@ type InitOptions struct {
 	TakeoverBudget int
 }
 
-// Init creates the record (P1). It is the only code that does, and it refuses if there is one already.
+// Init creates the record (P1). It is the only code that does, and it refuses if there is one already. Over databases that
+// have served, a record is missing because it was lost: then wardens may still trust in the lost one, and write into their
+// database under it, so the command first waits until no such trust is left, and looks again.
 func (o *Operator) Init(ctx context.Context, opt InitOptions) (term.Record, error) {
 	first, err := o.PreviewInit(ctx, opt)
+	if err == nil && first.ServedTerm > 0 {
+		if err := o.pause(ctx, first.Lease()+first.Margin()); err != nil {
+			return first, fmt.Errorf("%w: wait until nobody trusts in the lost record any more (%v): %w",
+				ErrEnvironment, first.Lease()+first.Margin(), err)
+		}
+		first, err = o.PreviewInit(ctx, opt)
+	}
 	if err != nil {
 		return first, err
 	}

@@ -48,6 +48,8 @@ type Operator struct {
 	cloud  cloud
 	lookup func(ctx context.Context, host string) ([]string, error)
 	secret func(ctx context.Context, s Site) (string, error)
+	// pause waits; tests replace it.
+	pause func(ctx context.Context, d time.Duration) error
 	// answered is the index of the replica that answered last.
 	answered atomic.Int32
 }
@@ -78,7 +80,7 @@ func Open(ctx context.Context, cfg Config, dnsServer string) (*Operator, error) 
 // New makes an operator over the term store's replicas, tried in turn. Its Status shows the record and the beacons,
 // and of the regions only that they were not asked.
 func New(cfg Config, stores []term.Store) *Operator {
-	return &Operator{cfg: cfg, stores: stores}
+	return &Operator{cfg: cfg, stores: stores, pause: wait}
 }
 
 // Config is the deployment that the operator acts on.
