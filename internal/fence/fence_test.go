@@ -2,6 +2,7 @@ package fence_test
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"net/url"
@@ -153,9 +154,10 @@ func TestFence(t *testing.T) {
 		"protect":                                                 testProtect,
 		"the application owns nothing":                            testApplicationRole,
 		"refused without, after and with a void lease":            testRefused,
-		"one check for a transaction":                             testOneCheck,
-		"savepoints keep mark and check together":                 testSavepoints,
-		"a left-over setting does not pass for the mark":          testForgedMark,
+		"every row is checked":                                    testEveryRow,
+		"savepoints":                                              testSavepoints,
+		"a hostile search path and hardened defaults":             testHostileRole,
+		"tables of version 2":                                     testTablesOfVersion2,
 		"partitions, truncate, replica role":                      testOtherWaysToWrite,
 		"extend":                                                  testExtend,
 		"extend by two wardens at once":                           testExtendConcurrently,
@@ -345,43 +347,31 @@ func testRefused(t *testing.T, dsn string) {
 // countChecks replaces the check by one that counts its runs on the server.
 func countChecks(t *testing.T, conn *pgx.Conn) {
 	mustExec(t, conn, `CREATE SEQUENCE checks;
-		ALTER FUNCTION holdfast.check_write_lease() RENAME TO real_check;
-		CREATE FUNCTION holdfast.check_write_lease() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-		BEGIN PERFORM nextval('public.checks'); PERFORM set_config('holdfast.check_queued', '', true); RETURN NULL; END $$;
+		CREATE OR REPLACE FUNCTION holdfast.check_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN PERFORM nextval('public.checks'); RETURN NULL; END $$;
 		CREATE TABLE other (id int)`)
-	mustExec(t, conn, "DROP TRIGGER holdfast_write_lease ON ledger")
-	if err := fence.Protect(testContext(t), conn, "ledger", "other"); err != nil {
+	if err := fence.Protect(testContext(t), conn, "other"); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func testOneCheck(t *testing.T, dsn string) {
+func testEveryRow(t *testing.T, dsn string) {
 	conn, _ := fenced(t, dsn)
 	countChecks(t, conn)
-	checks := func(sql string) int {
-		t.Helper()
+	const writes = "INSERT INTO ledger SELECT generate_series(1, 10); UPDATE ledger SET amount = 1; INSERT INTO other VALUES (1); DELETE FROM ledger"
+	for sql, want := range map[string]int{
+		"SELECT 1": 0,
+		"UPDATE ledger SET amount = 1 WHERE 1 = 0": 0,
+		writes: 31,
+		"SET CONSTRAINTS ALL IMMEDIATE; " + writes: 31,
+		"INSERT INTO other VALUES (1); SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; INSERT INTO other VALUES (1)": 2,
+		"INSERT INTO other VALUES (1); SAVEPOINT a; INSERT INTO other VALUES (2); ROLLBACK TO a; INSERT INTO other VALUES (3)":    2,
+	} {
 		mustExec(t, conn, "SELECT setval('checks', 1, false)")
-		mustExec(t, conn, sql)
-		return count(t, conn, "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM checks")
-	}
-	many := "INSERT INTO ledger SELECT generate_series(1, 1000); UPDATE ledger SET amount = 1; INSERT INTO other VALUES (1); DELETE FROM ledger"
-	if n := checks("BEGIN; " + many + "; COMMIT"); n != 1 {
-		t.Errorf("%d checks for one transaction with thousands of rows, want 1", n)
-	}
-	if n := checks("BEGIN; SELECT 1; COMMIT"); n != 0 {
-		t.Errorf("%d checks for a transaction that wrote nothing", n)
-	}
-	// After an early check every later statement is checked again.
-	if n := checks("BEGIN; SET CONSTRAINTS ALL IMMEDIATE; " + many + "; COMMIT"); n != 4 {
-		t.Errorf("%d checks for four statements with constraints immediate, want 4", n)
-	}
-	if n := checks("BEGIN; INSERT INTO other VALUES (1); SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; INSERT INTO other VALUES (1); COMMIT"); n != 2 {
-		t.Errorf("%d checks, want one early and one at commit", n)
-	}
-	// A function with settings of its own has its own nesting level of settings.
-	mustExec(t, conn, "CREATE FUNCTION write_some() RETURNS void LANGUAGE plpgsql SET work_mem = '8MB' AS $$ BEGIN INSERT INTO other VALUES (1); END $$")
-	if n := checks("BEGIN; SELECT write_some(); SELECT write_some(); INSERT INTO other VALUES (1); COMMIT"); n < 1 {
-		t.Errorf("%d checks for writes in a function, want at least 1", n)
+		mustExec(t, conn, "BEGIN; "+sql+"; COMMIT")
+		if n := count(t, conn, "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM checks"); n != want {
+			t.Errorf("%s: %d checks, want %d", sql, n, want)
+		}
 	}
 }
 
@@ -406,16 +396,101 @@ func testSavepoints(t *testing.T, dsn string) {
 	}
 }
 
-func testForgedMark(t *testing.T, dsn string) {
-	conn, _ := fenced(t, dsn)
-	for _, value := range []string{"yes", "", "1"} {
-		mustExec(t, conn, "SELECT set_config('holdfast.check_queued', $1, false)", value)
-		_, err := conn.Exec(testContext(t), "INSERT INTO ledger VALUES (1)")
-		wantRefused(t, err)
+// testHostileRole: the check runs with the search path and the rights of whoever commits. Operators, functions and tables
+// of theirs, found before PostgreSQL's own, must not pass for them; and what PUBLIC is given by default may be less.
+func testHostileRole(t *testing.T, dsn string) {
+	own := newDatabase(t, dsn)
+	conn := connect(t, own)
+	mustExec(t, conn, "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
+	install(t, conn)
+	role := fmt.Sprintf("hostile_%d", databases.Add(1))
+	mustExec(t, conn, fmt.Sprintf("CREATE ROLE %[1]s LOGIN PASSWORD 'app'; GRANT INSERT ON ledger TO %[1]s; CREATE SCHEMA evil AUTHORIZATION %[1]s", role))
+	u, err := url.Parse(own)
+	if err != nil {
+		t.Fatal(err)
 	}
-	mustExec(t, conn, "SELECT set_config('holdfast.check_queued', pg_current_xact_id()::text, false)")
-	_, err := conn.Exec(testContext(t), "INSERT INTO ledger VALUES (1)")
+	u.User = url.UserPassword(role, "app")
+	app := connect(t, u.String())
+	mustExec(t, app, `
+		CREATE FUNCTION evil.yes(timestamptz, timestamptz) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+		CREATE FUNCTION evil.yes(bigint, bigint) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+		CREATE FUNCTION evil.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT ''-infinity''::timestamptz';
+		CREATE FUNCTION evil.pg_postmaster_start_time() RETURNS timestamptz LANGUAGE sql AS 'SELECT ''epoch''::timestamptz';
+		CREATE FUNCTION evil.refuse_commit() RETURNS void LANGUAGE sql AS '';
+		CREATE OPERATOR evil.> (LEFTARG = timestamptz, RIGHTARG = timestamptz, FUNCTION = evil.yes);
+		CREATE OPERATOR evil.= (LEFTARG = timestamptz, RIGHTARG = timestamptz, FUNCTION = evil.yes);
+		CREATE OPERATOR evil.> (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = evil.yes);
+		CREATE TEMP TABLE write_lease AS SELECT 1::bigint AS term, 'infinity'::timestamptz AS valid_until,
+			pg_postmaster_start_time() AS server_started, 0::bigint AS sealed_term;
+		SET search_path = evil, pg_temp, pg_catalog`)
+	if n := count(t, app, "SELECT count(*) FROM pg_catalog.pg_class WHERE relkind = 'r' AND relpages > 1000000 OR 1::bigint > 2::bigint"); n == 0 {
+		t.Fatal("the hostile operators are not in force: the test proves nothing")
+	}
+	_, err = app.Exec(testContext(t), "INSERT INTO public.ledger VALUES (1)")
 	wantRefused(t, err)
+	if ms := count(t, app, "SELECT holdfast.remaining_lease_ms()"); ms != 0 {
+		t.Fatalf("remaining lease: %d ms", ms)
+	}
+	extend(t, conn, 1, time.Minute)
+	mustExec(t, app, "INSERT INTO public.ledger VALUES (1)")
+	if err := fence.Seal(testContext(t), conn, 1); err != nil {
+		t.Fatal(err)
+	}
+	_, err = app.Exec(testContext(t), "INSERT INTO public.ledger VALUES (2)")
+	wantRefused(t, err)
+}
+
+//go:embed testdata/schema_v2.sql
+var schemaV2SQL string
+
+// testTablesOfVersion2: the triggers of a version 2, whose check ran once for a transaction that a setting marked, refuse
+// as before under a later schema, until Protect replaces them.
+func testTablesOfVersion2(t *testing.T, dsn string) {
+	ctx := testContext(t)
+	conn := connect(t, newDatabase(t, dsn))
+	mustExec(t, conn, schemaV2SQL)
+	mustExec(t, conn, `CREATE TABLE ledger (id bigint); CREATE TABLE parted (id int) PARTITION BY RANGE (id);
+		CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10); CREATE TABLE fresh (id bigint);
+		SELECT holdfast.protect('ledger'), holdfast.protect('parted')`)
+	if err := fence.EnsureSchema(ctx, conn); err != nil {
+		t.Fatal(err)
+	}
+	if err := fence.Protect(ctx, conn, "fresh"); err != nil {
+		t.Fatal(err)
+	}
+	outdated := func(want int) {
+		t.Helper()
+		if n := count(t, conn, "SELECT count(*) FROM holdfast.protected_tables WHERE always AND NOT up_to_date"); n != want {
+			t.Fatalf("%d tables carry the old triggers, want %d", n, want)
+		}
+		if n := count(t, conn, "SELECT count(*) FROM holdfast.protected_tables WHERE always"); n != 4 {
+			t.Fatalf("%d tables are protected", n)
+		}
+		extend(t, conn, 1, time.Minute)
+		mustExec(t, conn, "INSERT INTO ledger VALUES (1); INSERT INTO parted VALUES (1); INSERT INTO fresh VALUES (1)")
+		mustExec(t, conn, "UPDATE holdfast.write_lease SET valid_until = clock_timestamp()")
+		for _, sql := range []string{
+			"INSERT INTO ledger VALUES (2)", "INSERT INTO fresh VALUES (2)", "INSERT INTO parted_1 VALUES (2)", "TRUNCATE ledger",
+			"BEGIN; SAVEPOINT a; INSERT INTO ledger VALUES (2); ROLLBACK TO a; INSERT INTO fresh VALUES (2); COMMIT",
+			"BEGIN; SAVEPOINT a; INSERT INTO fresh VALUES (2); ROLLBACK TO a; INSERT INTO ledger VALUES (2); COMMIT",
+		} {
+			_, err := conn.Exec(ctx, sql)
+			if !fence.IsRefused(err) {
+				t.Errorf("%s: got %v, want a refusal", sql, err)
+			}
+			mustExec(t, conn, "ROLLBACK")
+		}
+	}
+	outdated(3)
+	for range 2 {
+		if err := fence.Protect(ctx, conn, "ledger", "parted"); err != nil {
+			t.Fatal(err)
+		}
+		outdated(0)
+	}
+	if n := count(t, conn, "SELECT count(*) FROM pg_trigger WHERE tgfoid = 'holdfast.check_write_lease'::regproc"); n != 0 {
+		t.Fatalf("%d old triggers are left", n)
+	}
 }
 
 func testOtherWaysToWrite(t *testing.T, dsn string) {
@@ -434,6 +509,11 @@ func testOtherWaysToWrite(t *testing.T, dsn string) {
 		"CREATE TABLE copy_source AS SELECT 1 AS id; WITH w AS (INSERT INTO ledger SELECT id FROM copy_source RETURNING 1) SELECT count(*) FROM w",
 		"BEGIN; SET LOCAL session_replication_role = replica; INSERT INTO ledger VALUES (1); COMMIT",
 		"BEGIN; SET LOCAL session_replication_role = replica; INSERT INTO parted_2 VALUES (11); COMMIT",
+		"SET CONSTRAINTS ALL IMMEDIATE; INSERT INTO ledger VALUES (1)",
+		"BEGIN; SET CONSTRAINTS ALL IMMEDIATE; INSERT INTO ledger VALUES (1)",
+		"BEGIN; INSERT INTO ledger VALUES (1); SET CONSTRAINTS ALL IMMEDIATE",
+		"BEGIN ISOLATION LEVEL SERIALIZABLE; INSERT INTO ledger VALUES (1); COMMIT",
+		"DO $$ BEGIN INSERT INTO ledger VALUES (1); COMMIT; END $$",
 	} {
 		if _, err := conn.Exec(ctx, sql); !fence.IsRefused(err) {
 			t.Errorf("%s: got %v, want a refusal", sql, err)

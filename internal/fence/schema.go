@@ -8,14 +8,14 @@ import (
 )
 
 // SchemaVersion is the version of the schema that this package installs.
-const SchemaVersion = 2
+const SchemaVersion = 3
 
 //go:embed sql/schema.sql
 var schemaSQL string
 
 // EnsureSchema installs the schema, or brings an older one up to date, in one transaction under an advisory lock. It
 // does nothing if the schema is already of this version or of a later one, and returns [ErrStandby], having done
-// nothing, on a standby.
+// nothing, on a standby. The triggers of an older version stay in force; [Protect] replaces them.
 func EnsureSchema(ctx context.Context, db DB) error {
 	var inRecovery bool
 	if err := db.QueryRow(ctx, "SELECT pg_catalog.pg_is_in_recovery()").Scan(&inRecovery); err != nil {
@@ -39,8 +39,9 @@ func EnsureSchema(ctx context.Context, db DB) error {
 	return nil
 }
 
-// Protect puts the fence on tables (named as in SQL, "schema.table" or found by the search path). It is idempotent.
-// The caller must own the tables; the roles that write to them need no right on the schema.
+// Protect puts the fence on tables (named as in SQL, "schema.table" or found by the search path), or replaces an older
+// version's triggers, which waits at most 10 s for the transactions that use the table. It is idempotent. The caller must
+// own the tables; the roles that write to them need no right on the schema but those that it gives PUBLIC.
 func Protect(ctx context.Context, db DB, tables ...string) error {
 	if len(tables) == 0 {
 		return errors.New("protect: no table named")

@@ -1,4 +1,4 @@
--- The write fence, version 2. Idempotent; one transaction, because it is sent as one simple query.
+-- The write fence, version 3. Idempotent; one transaction, because it is sent as one simple query.
 SELECT pg_catalog.pg_advisory_xact_lock(5217480117322001);
 -- Rather an error than a queue of waiting commits behind a lock that some long transaction keeps us from.
 SELECT pg_catalog.set_config('lock_timeout', '10s', true);
@@ -71,69 +71,78 @@ EXCEPTION WHEN feature_not_supported OR object_not_in_prerequisite_state OR insu
 END
 $$;
 
--- How long commits will pass, in whole milliseconds: 0 without a valid lease. Ask in the same pipeline as COMMIT, and
--- acknowledge only while less than this has gone by on the own clock since before the pipeline was sent.
-CREATE OR REPLACE FUNCTION holdfast.remaining_lease_ms() RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN coalesce((
-        SELECT greatest(0, floor(extract(epoch FROM l.valid_until - clock_timestamp()) * 1000))::bigint
-        FROM holdfast.write_lease AS l
-        WHERE l.term > l.sealed_term AND l.server_started = pg_postmaster_start_time()
-    ), 0);
-END
-$$;
+-- How long commits will pass, in whole milliseconds; no row without a valid lease. Ask in a statement that goes out with
+-- COMMIT, and acknowledge only while less than this has gone by on the own clock since before they were sent.
+CREATE OR REPLACE VIEW holdfast.remaining_lease AS
+SELECT greatest(0, floor(extract(epoch FROM l.valid_until - pg_catalog.clock_timestamp()) * 1000))::bigint AS ms
+FROM holdfast.write_lease AS l
+WHERE l.term > l.sealed_term AND l.server_started = pg_catalog.pg_postmaster_start_time();
 
--- Runs at commit. It clears the transaction's mark first, so that rows written after an early run are checked again.
-CREATE OR REPLACE FUNCTION holdfast.check_write_lease() RETURNS trigger
+-- The same, for a statement of its own: 0 without a valid lease.
+CREATE OR REPLACE FUNCTION holdfast.remaining_lease_ms() RETURNS bigint
+LANGUAGE sql VOLATILE RETURN coalesce((SELECT r.ms FROM holdfast.remaining_lease AS r), 0);
+
+-- Never returns. It is apart from the check, so that a commit that passes does not pay for it.
+CREATE OR REPLACE FUNCTION holdfast.refuse_commit() RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     lease holdfast.write_lease;
-    cause text;
 BEGIN
-    cause := set_config('holdfast.check_queued', '', true); -- an assignment costs a fraction of a PERFORM
-    IF EXISTS (
-        SELECT FROM holdfast.write_lease AS l
-        WHERE l.valid_until > clock_timestamp() AND l.server_started = pg_postmaster_start_time() AND l.term > l.sealed_term
-    ) THEN
-        RETURN NULL;
-    END IF;
     SELECT * INTO lease FROM holdfast.write_lease;
-    cause := CASE
-        WHEN lease.term IS NULL OR lease.term = 0 THEN 'no site has been given a lease yet'
-        WHEN lease.server_started <> pg_postmaster_start_time() THEN
-            format('the lease of term %s was given to another server (started %s, this one %s)',
-                   lease.term, lease.server_started, pg_postmaster_start_time())
-        WHEN lease.term <= lease.sealed_term THEN format('term %s is sealed', lease.term)
-        ELSE format('the lease of term %s ended at %s', lease.term, lease.valid_until)
-    END;
     RAISE EXCEPTION 'commit refused: this database holds no valid write lease' USING
         ERRCODE = 'HF001',
-        DETAIL = cause,
+        DETAIL = CASE
+            WHEN lease.term IS NULL OR lease.term = 0 THEN 'no site has been given a lease yet'
+            WHEN lease.server_started <> pg_postmaster_start_time() THEN
+                format('the lease of term %s was given to another server (started %s, this one %s)',
+                       lease.term, lease.server_started, pg_postmaster_start_time())
+            WHEN lease.term <= lease.sealed_term THEN format('term %s is sealed', lease.term)
+            ELSE format('the lease of term %s ended at %s', lease.term, lease.valid_until)
+        END,
         HINT = 'Retry at the active site. Its wardens extend the lease; "holdfast status" says which site is active.';
 END
 $$;
 
--- Puts the fence on one table. The caller must own it.
+-- Runs at commit, for every row: keep it small. A SET clause or a second statement would cost more than the check, so it
+-- runs with the search path and the rights of whoever commits, and every name and operator in it is qualified.
+CREATE OR REPLACE FUNCTION holdfast.check_commit() RETURNS trigger
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM FROM holdfast.write_lease AS l
+    WHERE l.valid_until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
+      AND l.server_started OPERATOR(pg_catalog.=) pg_catalog.pg_postmaster_start_time()
+      AND l.term OPERATOR(pg_catalog.>) l.sealed_term;
+    IF NOT FOUND THEN
+        PERFORM holdfast.refuse_commit();
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- Puts the fence on one table, or replaces an older version's. The caller must own it. The triggers of versions 1 and 2
+-- go on with holdfast.check_write_lease(), which they left here, until then.
 CREATE OR REPLACE FUNCTION holdfast.protect(target regclass) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '10s' AS $$
+DECLARE
+    attached record;
 BEGIN
     PERFORM pg_advisory_xact_lock(5217480117322003); -- two at once would both find no trigger
+    FOR attached IN
+        SELECT tgname FROM pg_trigger
+        WHERE tgrelid = target AND tgname IN ('holdfast_write_lease', 'holdfast_write_lease_truncate')
+          AND tgfoid <> 'holdfast.check_commit'::regproc
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', attached.tgname, target);
+    END LOOP;
     IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = target AND tgname = 'holdfast_write_lease') THEN
-        -- The WHEN clause runs when a row is written. Its first call in a transaction marks the transaction and
-        -- queues the check; the others see the mark. The mark is the transaction's id, so that no left-over
-        -- setting can pass for it.
         EXECUTE format(
             'CREATE CONSTRAINT TRIGGER holdfast_write_lease AFTER INSERT OR UPDATE OR DELETE ON %s '
-            'DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ('
-            '  current_setting(''holdfast.check_queued'', true) IS DISTINCT FROM pg_current_xact_id()::text'
-            '  AND set_config(''holdfast.check_queued'', pg_current_xact_id()::text, true) IS NOT NULL'
-            ') EXECUTE FUNCTION holdfast.check_write_lease()', target);
+            'DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION holdfast.check_commit()', target);
     END IF;
     IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = target AND tgname = 'holdfast_write_lease_truncate') THEN
         EXECUTE format(
             'CREATE TRIGGER holdfast_write_lease_truncate BEFORE TRUNCATE ON %s '
-            'FOR EACH STATEMENT EXECUTE FUNCTION holdfast.check_write_lease()', target);
+            'FOR EACH STATEMENT EXECUTE FUNCTION holdfast.check_commit()', target);
     END IF;
     IF EXISTS (
         SELECT FROM pg_trigger
@@ -147,13 +156,18 @@ $$;
 
 -- Read from the catalogue, so that it can't be wrong.
 CREATE OR REPLACE VIEW holdfast.protected_tables AS
-SELECT t.tgrelid::regclass AS relation, n.nspname AS schema_name, c.relname AS table_name, t.tgenabled = 'A' AS always
+SELECT t.tgrelid::regclass AS relation, n.nspname AS schema_name, c.relname AS table_name, t.tgenabled = 'A' AS always,
+       t.tgfoid = 'holdfast.check_commit'::regproc AS up_to_date
 FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE t.tgname = 'holdfast_write_lease' AND t.tgfoid = 'holdfast.check_write_lease'::regproc;
+WHERE t.tgname = 'holdfast_write_lease'
+  AND t.tgfoid IN ('holdfast.check_commit'::regproc, pg_catalog.to_regproc('holdfast.check_write_lease'));
 
+-- Whoever writes to a protected table needs these. They are said here because defaults may have been changed.
 GRANT USAGE ON SCHEMA holdfast TO PUBLIC;
-GRANT SELECT ON holdfast.schema_version, holdfast.write_lease, holdfast.terms, holdfast.pins, holdfast.protected_tables TO PUBLIC;
+GRANT SELECT ON holdfast.schema_version, holdfast.write_lease, holdfast.terms, holdfast.pins, holdfast.protected_tables,
+    holdfast.remaining_lease TO PUBLIC;
+GRANT EXECUTE ON FUNCTION holdfast.check_commit(), holdfast.refuse_commit(), holdfast.remaining_lease_ms() TO PUBLIC;
 
-INSERT INTO holdfast.schema_version (version) VALUES (1), (2) ON CONFLICT DO NOTHING;
+INSERT INTO holdfast.schema_version (version) VALUES (1), (2), (3) ON CONFLICT DO NOTHING;

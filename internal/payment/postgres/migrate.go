@@ -76,7 +76,7 @@ func upToDate(ctx context.Context, pool *pgxpool.Pool, state fence.State) bool {
 	}
 	var protected int
 	err = pool.QueryRow(ctx, "SELECT count(*) FROM holdfast.protected_tables "+
-		"WHERE always AND schema_name || '.' || table_name = ANY ($1)", Tables).Scan(&protected)
+		"WHERE always AND up_to_date AND schema_name || '.' || table_name = ANY ($1)", Tables).Scan(&protected)
 	return err == nil && protected == len(Tables)
 }
 

@@ -223,7 +223,8 @@ type probe struct {
 // look asks an endpoint. Missing schemas are not an error: the version is 0 then, and the lease void.
 func look(ctx context.Context, pool *pgxpool.Pool) (p probe) {
 	var remainingMS int64
-	p.err = pool.QueryRow(ctx, `SELECT pg_is_in_recovery(), pg_postmaster_start_time(), holdfast.remaining_lease_ms(),
+	p.err = pool.QueryRow(ctx, `SELECT pg_is_in_recovery(), pg_postmaster_start_time(),
+		coalesce((SELECT r.ms FROM holdfast.remaining_lease AS r), 0),
 		(SELECT coalesce(max(version_id), 0) FROM `+versionTable+` WHERE is_applied)`).
 		Scan(&p.recovery, &p.started, &remainingMS, &p.version)
 	var pgErr *pgconn.PgError

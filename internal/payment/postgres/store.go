@@ -38,8 +38,6 @@ var paymentSQL string
 //go:embed sql/balance.sql
 var balanceSQL string
 
-const remainingSQL = "SELECT holdfast.remaining_lease_ms()"
-
 // DefaultTimeout bounds one database operation, the wait for a connection included.
 const DefaultTimeout = 3 * time.Second
 
@@ -67,13 +65,14 @@ func (s *Store) Begin(ctx context.Context, o payment.Order, c payment.Claim) (pa
 	var id string
 	var answer payment.Answer
 	var created time.Time
+	var remainingMS int64
 	fingerprint := o.Fingerprint()
-	until, err := s.transact(ctx, func(b *pgx.Batch) {
+	sent, err := s.transact(ctx, func(b *pgx.Batch) {
 		b.Queue(beginSQL, o.Merchant, o.Key, fingerprint[:], o.PaymentID(), c.For.Milliseconds(), o.Reference(),
 			o.Amount, o.Currency, o.PaymentMethod, o.MerchantReference).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&mine) })
 		b.Queue(begunSQL, o.Merchant, o.Key, fingerprint[:]).QueryRow(func(row pgx.Row) error {
-			return row.Scan(&same, &id, &answer.Status, &answer.Body, &created)
+			return row.Scan(&same, &id, &answer.Status, &answer.Body, &created, &remainingMS)
 		})
 	})
 	switch {
@@ -82,7 +81,7 @@ func (s *Store) Begin(ctx context.Context, o payment.Order, c payment.Claim) (pa
 	case !same:
 		return payment.Begun{}, payment.ErrKeyReused
 	case answer.Status != 0:
-		answer.PaymentID, answer.Replayed, answer.CoveredUntil = id, true, until
+		answer.PaymentID, answer.Replayed, answer.CoveredUntil = id, true, covered(sent, remainingMS)
 		return payment.Begun{Answer: &answer}, nil
 	case !mine:
 		return payment.Begun{}, payment.ErrInFlight
@@ -104,12 +103,15 @@ func (s *Store) Finish(ctx context.Context, p payment.Payment, entries []payment
 		amounts = append(amounts, e.Amount)
 	}
 	var first bool
+	var remainingMS int64
 	recorded := payment.Answer{PaymentID: p.ID}
-	until, err := s.transact(ctx, func(b *pgx.Batch) {
+	sent, err := s.transact(ctx, func(b *pgx.Batch) {
 		b.Queue(finishSQL, p.ID, string(p.Status), p.Reason, p.AuthorizationCode, a.Status, a.Body,
 			accounts, kinds, merchants, currencies, amounts).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&first) })
-		b.Queue(answerSQL, p.ID).QueryRow(func(row pgx.Row) error { return row.Scan(&recorded.Status, &recorded.Body) })
+		b.Queue(answerSQL, p.ID).QueryRow(func(row pgx.Row) error {
+			return row.Scan(&recorded.Status, &recorded.Body, &remainingMS)
+		})
 	})
 	if err != nil {
 		return payment.Answer{}, fmt.Errorf("record the outcome: %w", err)
@@ -117,7 +119,7 @@ func (s *Store) Finish(ctx context.Context, p payment.Payment, entries []payment
 	if recorded.Status == 0 {
 		return payment.Answer{}, fmt.Errorf("record the outcome: payment %s is decided but has no answer", p.ID)
 	}
-	recorded.Replayed, recorded.CoveredUntil = !first, until
+	recorded.Replayed, recorded.CoveredUntil = !first, covered(sent, remainingMS)
 	return recorded, nil
 }
 
@@ -215,9 +217,15 @@ func scanPayment(row pgx.Row) (payment.Payment, error) {
 	return p, err
 }
 
-// transact runs statements as one transaction in one pipeline on the writer. It returns until when, at the earliest,
-// the lease covers what was read and committed.
-func (s *Store) transact(ctx context.Context, queue func(*pgx.Batch)) (until term.Instant, err error) {
+// covered is until when, at the earliest, the lease covers what a pipeline read and committed: what the pipeline found left
+// of the lease counts from before it was sent (P10).
+func covered(sent term.Instant, remainingMS int64) term.Instant {
+	return sent.Add(time.Duration(remainingMS) * time.Millisecond)
+}
+
+// transact runs statements as one transaction in one pipeline on the writer. It returns when the pipeline was sent, at
+// the earliest.
+func (s *Store) transact(ctx context.Context, queue func(*pgx.Batch)) (sent term.Instant, err error) {
 	waiting, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	conn, err := s.site.writer.Acquire(waiting)
@@ -233,15 +241,13 @@ func (s *Store) transact(ctx context.Context, queue func(*pgx.Batch)) (until ter
 	batch := &pgx.Batch{}
 	batch.Queue("BEGIN")
 	queue(batch)
-	var remainingMS int64
-	batch.Queue(remainingSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&remainingMS) })
 	batch.Queue("COMMIT")
-	sent := s.now()
+	sent = s.now()
 	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
 		s.site.discard(conn, err)
 		return 0, s.site.explain(err)
 	}
-	return sent.Add(time.Duration(remainingMS) * time.Millisecond), nil
+	return sent, nil
 }
 
 // read runs a query where the site reads. If the writer fails, the reader is asked.

@@ -154,6 +154,7 @@ func TestStore(t *testing.T) {
 		"balance":                            testBalance,
 		"migrate by many at once":            testMigrateConcurrently,
 		"migrate only with the lease":        testMigrateDeposed,
+		"migrate a fence of version 2":       testMigrateOldFence,
 		"terminated connections are dropped": testTerminated,
 		"random retries and crashes":         testProperties,
 	} {
@@ -536,6 +537,30 @@ func testMigrateConcurrently(t *testing.T, dsn string) {
 	}
 	if n := count(t, sites[0].Writer(), "SELECT max(version_id)::int FROM payd.schema_migrations"); n != SchemaVersion {
 		t.Fatalf("version %d", n)
+	}
+}
+
+// testMigrateOldFence: the warden may have brought the fence's schema up to date first; the tables still need new triggers.
+func testMigrateOldFence(t *testing.T, dsn string) {
+	store, site := active(t, dsn, time.Minute)
+	exec(t, site.Writer(), `CREATE FUNCTION holdfast.check_write_lease() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+		DROP TRIGGER holdfast_write_lease ON payd.accounts;
+		CREATE CONSTRAINT TRIGGER holdfast_write_lease AFTER INSERT OR UPDATE OR DELETE ON payd.accounts
+			DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION holdfast.check_write_lease();
+		ALTER TABLE payd.accounts ENABLE ALWAYS TRIGGER holdfast_write_lease`)
+	const current = "SELECT count(*) FROM holdfast.protected_tables WHERE always AND up_to_date"
+	if n := count(t, site.Writer(), current); n != len(Tables)-1 {
+		t.Fatalf("%d of %d tables carry the new triggers before the migration: the test proves nothing", n, len(Tables))
+	}
+	if err := Migrate(testContext(t), site.Writer(), slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, site.Writer(), current); n != len(Tables) {
+		t.Fatalf("%d of %d tables carry the new triggers", n, len(Tables))
+	}
+	b := begin(t, store, order(1), longClaim)
+	if _, err := finish(t, store, b.Payment, payment.Approved); err != nil {
+		t.Fatal(err)
 	}
 }
 
