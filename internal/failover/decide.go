@@ -22,7 +22,7 @@ func decide(o Observation) Decision {
 		return wait(fmt.Sprintf("pinned to term %d without the term store: %s", o.Database.Pin.Term, o.Store.Err))
 	}
 	if reason := unusable(o); reason != "" {
-		return wait(reason)
+		return Decision{Step: Wait, Reason: reason, Refusals: []Refusal{storeGate(o)}}
 	}
 	switch o.Store.Record.Holder {
 	case o.Site:
@@ -139,7 +139,8 @@ func decideUnserved(o Observation) Decision {
 	case o.Database.Writer:
 		return Decision{Step: Wait, Reason: "the database takes writes but its cluster is not the global writer", Refusals: []Refusal{{
 			Gate: gateMembership, Current: "the global writer is " + o.Cluster.Writer, Wanted: o.Site,
-			Remedy: "wait until the control plane has rebuilt this cluster, or detach it from the global cluster if " + o.Peer + " will not come back",
+			Remedy: "wait until the control plane has rebuilt this cluster; if " + o.Peer + " will not come back, take this cluster out of the " +
+				"global database, make a new one of it (aws rds create-global-cluster --source-db-cluster-identifier), and name that in HOLDFAST_GLOBAL_CLUSTER",
 		}}}
 	case o.Cluster.Writer == o.Site:
 		return wait("the own cluster is the writer, but its writer instance does not answer")
@@ -376,13 +377,13 @@ func decideSeal(o Observation) Decision {
 func decideReleasing(o Observation) Decision {
 	r := o.Store.Record
 	grace := 2 * (r.Lease() + r.Margin())
-	// The very first term may be given up before it was served: then there is no served term to contain.
-	cured := o.Database.Reachable && o.Database.Writer && (r.ServedTerm == 0 || o.Database.HasTerm(r.ServedTerm)) &&
-		o.Cluster.Known && !o.Cluster.Moving && o.Cluster.Writer == o.Site && o.App.HealthyTargets > 0
-	if o.Watch.Expired(r) && o.Watch.Stood() >= grace && cured {
-		return acquire(o, "nobody took the released term and the cause is gone")
+	if !o.Watch.Expired(r) || o.Watch.Stood() < grace {
+		return wait("releasing: the other site waits out the lease")
 	}
-	return wait("releasing: the other site waits out the lease")
+	if shut := returnGates(o); len(shut) > 0 {
+		return Decision{Step: Wait, Reason: "nobody took the released term, and the cause is not gone", Refusals: shut}
+	}
+	return acquire(o, "nobody took the released term and the cause is gone")
 }
 
 func decideStandby(o Observation) Decision {

@@ -59,6 +59,10 @@ func expired(r term.Record) term.Watch {
 	return term.Watch{}.Observe(r, now.Add(-lease-margin)).Observe(r, now)
 }
 
+func stoodFor(r term.Record, d time.Duration) term.Watch {
+	return term.Watch{}.Observe(r, now.Add(-d)).Observe(r, now)
+}
+
 // unserved is the other site right after it took the term.
 func unserved() failover.Observation {
 	o := standby()
@@ -266,6 +270,12 @@ func switchoverCases() []decision {
 func releasedCases() []decision {
 	return []decision{
 		{"releasing", serving(), func(o *failover.Observation) { o.Store.Record.State = term.Releasing }, failover.Wait, "releasing"},
+		{"released, nobody took it, and the cause is not gone", serving(), func(o *failover.Observation) {
+			o.Store.Record.State, o.Watch, o.App.HealthyTargets = term.Releasing, stoodFor(o.Store.Record, 2*(lease+margin)), 0
+		}, failover.Wait, "not gone"},
+		{"released, nobody took it, and the cause is gone", serving(), func(o *failover.Observation) {
+			o.Store.Record.State, o.Watch = term.Releasing, stoodFor(o.Store.Record, 2*(lease+margin))
+		}, failover.Acquire, "cause is gone"},
 		{"old volume after the return", standby(), func(o *failover.Observation) {
 			o.Store.Record.Term, o.Store.Record.ServedTerm = 8, 8
 			o.Database.Writer = true
@@ -298,6 +308,9 @@ func TestDecide(t *testing.T) {
 			if d.Record != nil {
 				checkWrite(t, o.Store.Record, *d.Record)
 			}
+			if len(d.Refusals) == 0 && gatesSpeak(d.Reason) {
+				t.Errorf("%q names no gate, nor what would open it", d.Reason)
+			}
 			for _, r := range d.Refusals {
 				if r.Gate == "" || r.Current == "" || r.Wanted == "" || r.Remedy == "" {
 					t.Errorf("refusal %+v leaves something unsaid", r)
@@ -305,6 +318,13 @@ func TestDecide(t *testing.T) {
 			}
 		})
 	}
+}
+
+// gatesSpeak says whether a reason to wait is one that something has to be done about.
+func gatesSpeak(reason string) bool {
+	return slices.ContainsFunc([]string{"gate is shut", "cannot be read", "holdfast init", "above the record's term", "not gone"}, func(part string) bool {
+		return strings.Contains(reason, part)
+	})
 }
 
 // checkWrite holds for every write of the record, whatever the decision (P2).

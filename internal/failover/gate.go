@@ -21,6 +21,8 @@ const (
 	gatePeerReady  = "peer readiness"
 	gateMembership = "membership"
 	gatePin        = "pin"
+	gateStore      = "term store"
+	gateTargets    = "targets"
 )
 
 // Gates lists what would keep the site from taking the term now if it had expired, for people who look ahead.
@@ -122,6 +124,58 @@ func Lag(o Observation) (lag time.Duration, known bool) {
 		}
 	}
 	return max(0, covered.Sub(o.Database.ValidUntil)) + r.Lease(), true
+}
+
+// storeGate words an [unusable] store or record: without one nothing is decided.
+func storeGate(o Observation) Refusal {
+	r := o.Store.Record
+	switch {
+	case o.Store.Missing:
+		return Refusal{
+			Gate: gateStore, Current: "it has no record", Wanted: "the deployment's record",
+			Remedy: "run 'holdfast init', which asks both databases for their terms; find out first who deleted the record",
+		}
+	case !o.Store.Readable:
+		return Refusal{
+			Gate: gateStore, Current: "unreadable: " + o.Store.Err, Wanted: "readable",
+			Remedy: fmt.Sprintf("see that the wardens of %s reach the term table; if it is gone for everybody, 'holdfast pin' lets the site "+
+				"that was active go on without it", o.Site),
+		}
+	case r.Validate() != nil:
+		return Refusal{Gate: gateStore, Current: r.Validate().Error(), Wanted: "a valid record", Remedy: "find out who wrote it; only wardens and this program may"}
+	}
+	return Refusal{
+		Gate: gateStore, Current: fmt.Sprintf("the record's term is %d", r.Term), Wanted: fmt.Sprintf("at least %d, which the database has served", o.Database.HighestTerm()),
+		Remedy: "the record was restored or re-created: with the wardens of both sites stopped delete it and run 'holdfast init'",
+	}
+}
+
+// returnGates keep a site from taking back a term that it has released and nobody took.
+func returnGates(o Observation) []Refusal {
+	var shut []Refusal
+	r := o.Store.Record
+	add := func(gate, current, wanted, remedy string) {
+		shut = append(shut, Refusal{Gate: gate, Current: current, Wanted: wanted, Remedy: remedy})
+	}
+	takeover := fmt.Sprintf("or let %s take over: 'holdfast status' shows what keeps it from that", o.Peer)
+	switch d := o.Database; {
+	case !d.Reachable:
+		add(gateDatabase, "unreachable: "+d.Err, "reachable", "bring the site's own database cluster back, "+takeover)
+	case !d.Writer:
+		add(gateDatabase, "takes no writes", "the writer", "see the global database, "+takeover)
+	case r.ServedTerm != 0 && !d.HasTerm(r.ServedTerm): // the very first term may be given up before it was served
+		add(gateLineage, fmt.Sprintf("highest term in the database is %d", d.HighestTerm()), fmt.Sprintf("term %d, which was served last", r.ServedTerm), "this is an old copy: "+takeover)
+	}
+	switch c := o.Cluster; {
+	case !c.Known:
+		add(gateMembership, "the control plane does not answer: "+c.Err, "an answer", "see that the region's API answers, "+takeover)
+	case c.Moving || c.Writer != o.Site:
+		add(gateMembership, "the global writer is "+cmp.Or(c.Writer, "unknown"), o.Site+", and at rest", "see the global database, "+takeover)
+	}
+	if o.App.HealthyTargets == 0 {
+		add(gateTargets, cmp.Or(o.App.Err, "the application has no healthy target"), "at least 1", "see the tasks' logs in "+o.Site+", "+takeover)
+	}
+	return shut
 }
 
 // currentApproval returns the own site's approval if it names the record's term and has not expired.

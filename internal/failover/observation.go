@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -231,4 +232,9 @@ type Refusal struct {
 	Wanted  string `json:"wanted"`
 	// Remedy says what would open the gate.
 	Remedy string `json:"remedy"`
+}
+
+// String is the refusal in one line.
+func (r Refusal) String() string {
+	return fmt.Sprintf("gate %s: %s, want %s; %s", r.Gate, r.Current, r.Wanted, r.Remedy)
 }

@@ -111,6 +111,9 @@ func TestPreviews(t *testing.T) {
 func TestStatusShowsShutGates(t *testing.T) {
 	o, m := withBeacons(t)
 	m.Edit(func(r *term.Record) { r.CoveredUntil, r.TailOf = r.CoveredUntil.Add(time.Hour), 6 })
+	if err := m.Replica("x").PutBeacon(t.Context(), term.Beacon{Site: "primary", Sequence: 2, TrustLeftMS: 100, WaitsFor: []string{"gate budget: none left"}}); err != nil {
+		t.Fatal(err)
+	}
 	s := o.Status(t.Context())
 	var text strings.Builder
 	if err := s.WriteText(&text); err != nil {
@@ -119,7 +122,7 @@ func TestStatusShowsShutGates(t *testing.T) {
 	if len(s.Sites[1].Gates) != 1 || s.Sites[1].Gates[0].Gate != "lag" || s.Sites[0].TrustLeftMS != 100 || len(s.Sites[0].Gates) != 0 {
 		t.Errorf("sites %+v", s.Sites)
 	}
-	for _, want := range []string{"dr could not take over, gate lag", "--allow-data-loss", "100ms", "the end of term 6 may be missing"} {
+	for _, want := range []string{"dr could not take over, gate lag", "--allow-data-loss", "100ms", "primary waits, gate budget: none left", "the end of term 6 may be missing"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the text lacks %q:\n%s", want, text.String())
 		}

@@ -331,7 +331,12 @@ func (s Status) writeSites(out io.Writer) error {
 			fmt.Fprintf(out, "%s is not ready: %s\n", site.Name, b.NotReadyBecause)
 		}
 		for _, g := range site.Gates {
-			fmt.Fprintf(out, "%s could not take over, gate %s: %s, want %s; %s\n", site.Name, g.Gate, g.Current, g.Wanted, g.Remedy)
+			fmt.Fprintf(out, "%s could not take over, %s\n", site.Name, g)
+		}
+		if b := site.Beacon; b != nil && s.Record != nil && s.Record.Holder == site.Name {
+			for _, gate := range b.WaitsFor {
+				fmt.Fprintf(out, "%s waits, %s\n", site.Name, gate)
+			}
 		}
 		for _, e := range site.Errors {
 			fmt.Fprintf(out, "%s: %s\n", site.Name, e)

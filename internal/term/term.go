@@ -87,6 +87,8 @@ type Beacon struct {
 	// Ready says that the site could take over now; NotReadyBecause says why not.
 	Ready           bool   `json:"ready" dynamodbav:"ready"`
 	NotReadyBecause string `json:"not_ready_because,omitempty" dynamodbav:"not_ready_because,omitempty"`
+	// WaitsFor are the gates that keep the site's wardens from what they would do next, each with what would open it.
+	WaitsFor []string `json:"waits_for,omitempty" dynamodbav:"waits_for,omitempty"`
 	// LineageTerm is the highest term in the site's database, DrainedTerm the highest term whose seal and drain the
 	// site's database contains: "everything that the old holder committed is here".
 	LineageTerm Number `json:"lineage_term" dynamodbav:"lineage_term"`

@@ -81,6 +81,13 @@ func (w *Warden) record() (term.Record, bool) {
 	return m.Store.Record, m.Store.Record.Version > 0
 }
 
+// refusals are the newest decision's.
+func (w *Warden) refusals() []failover.Refusal {
+	w.memory.mu.Lock()
+	defer w.memory.mu.Unlock()
+	return w.memory.decision.Refusals
+}
+
 // observation is everything known, at the present clock.
 func (w *Warden) observation() failover.Observation {
 	m := &w.memory

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -385,6 +386,15 @@ func TestChangesOfHandsCarryTheJournalsHead(t *testing.T) {
 		t.Errorf("record %+v, %v", r, err)
 	}
 	if b := w.beacon(0); b.Journal != "the head" {
+		t.Errorf("beacon %+v", b)
+	}
+}
+
+// TestBeaconSaysWhatIsWaitedFor: what a person has to decide is told to who asks for the status of the deployment.
+func TestBeaconSaysWhatIsWaitedFor(t *testing.T) {
+	w, _, _ := servingWarden(t)
+	w.remember(failover.Decision{Step: failover.Wait, Refusals: []failover.Refusal{{Gate: "budget", Current: "0", Wanted: "1", Remedy: "approve"}}})
+	if b := w.beacon(0); !slices.Equal(b.WaitsFor, []string{"gate budget: 0, want 1; approve"}) {
 		t.Errorf("beacon %+v", b)
 	}
 }

@@ -52,6 +52,9 @@ func (w *Warden) beacon(sequence int64) term.Beacon {
 	if ready {
 		b.NotReadyBecause = ""
 	}
+	for _, refusal := range w.refusals() {
+		b.WaitsFor = append(b.WaitsFor, refusal.String())
+	}
 	if a := b.Approval; a != nil && (a.Term < o.Store.Record.Term || !o.WallClock.Before(a.Expires)) {
 		b.Approval = nil // used up or expired: it names a term that is over
 	}
