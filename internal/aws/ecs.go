@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -64,11 +65,14 @@ func (s *Services) Service(ctx context.Context, cluster, service string) (Servic
 }
 
 // Scale gives a service at least tasks tasks. The autoscaling minimum is raised first: a desired count above the
-// minimum alone would be scaled in again by the next evaluation.
+// minimum alone would be scaled in again by the next evaluation. Tasks for a while are better than none, so the count is
+// raised even if the minimum can't be; the error says both.
 func (s *Services) Scale(ctx context.Context, cluster, service string, tasks int) error {
-	if err := s.setMinimum(ctx, cluster, service, tasks); err != nil {
-		return err
-	}
+	return errors.Join(s.setMinimum(ctx, cluster, service, tasks), s.raise(ctx, cluster, service, tasks))
+}
+
+// raise sets the desired count if it is below tasks.
+func (s *Services) raise(ctx context.Context, cluster, service string, tasks int) error {
 	now, err := s.Service(ctx, cluster, service)
 	if err != nil {
 		return err

@@ -203,6 +203,20 @@ func TestServiceAndScale(t *testing.T) {
 			t.Errorf("the minimum was set by %v", r.asked[0].json)
 		}
 	}
+	ok := r.answer
+	r.asked, r.answer = nil, func(a asked) (int, string, string) {
+		if a.action == "RegisterScalableTarget" {
+			return http.StatusBadRequest, "application/x-amz-json-1.1", `{"__type":"ValidationException","message":"no floor"}`
+		}
+		return ok(a)
+	}
+	if err := s.Scale(ctx, "c", "s", 5); err == nil || !strings.Contains(err.Error(), "no floor") {
+		t.Errorf("without a floor: %v", err)
+	}
+	if last := r.asked[len(r.asked)-1]; last.action != "UpdateService" || last.json["desiredCount"] != float64(5) {
+		t.Errorf("without a floor the count was not raised: asked %+v last", last)
+	}
+	r.answer = ok
 	services = `{"services":[],"failures":[{"arn":"s","reason":"MISSING"}]}`
 	if _, err := s.Service(ctx, "c", "s"); err == nil || !strings.Contains(err.Error(), "MISSING") {
 		t.Errorf("a missing service: %v", err)

@@ -50,6 +50,9 @@ func (w *Warden) scale(ctx context.Context) (tried bool) {
 		args = append(args, "error", err.Error())
 	}
 	w.metrics.capacity.WithLabelValues(result).Inc()
+	if err != nil && w.journal.repeats("scale", err) {
+		return true
+	}
 	w.journal.event("capacity", args...)
 	return true
 }

@@ -69,11 +69,18 @@ func (a *Aurora) MoveWriter(ctx context.Context) error {
 	return a.own.Switchover(ctx, a.cfg.GlobalCluster, a.cfg.PeerClusterARN)
 }
 
+// scheduler is the part of a region's container scheduler that a warden uses.
+type scheduler interface {
+	Service(ctx context.Context, cluster, service string) (aws.Service, error)
+	Bounds(ctx context.Context, cluster, service string) (minimum, maximum int, err error)
+	Scale(ctx context.Context, cluster, service string, tasks int) error
+}
+
 // Fargate is the application: an ECS service behind a target group.
 type Fargate struct {
 	cfg       Config
 	balancers *aws.Balancers
-	services  *aws.Services
+	services  scheduler
 
 	mu    sync.Mutex
 	count taskCount
@@ -124,6 +131,9 @@ func (f *Fargate) tasks(ctx context.Context) taskCount {
 	}
 	s, err := f.services.Service(ctx, f.cfg.ECSCluster, f.cfg.AppService)
 	minimum, maximum, scalingErr := f.services.Bounds(ctx, f.cfg.ECSCluster, f.cfg.AppService)
+	if scalingErr != nil { // what is set does not change with who answers: with the old bounds tasks can still be asked for
+		minimum, maximum = f.count.minimum, f.count.maximum
+	}
 	f.asked, f.count = time.Now(), taskCount{running: s.Running, minimum: minimum, maximum: maximum}
 	if err := errors.Join(err, scalingErr); err != nil {
 		f.count.err = err.Error()

@@ -73,3 +73,33 @@ func TestPromoteAsksTheRightRegion(t *testing.T) {
 		})
 	}
 }
+
+// tasks is a scheduler whose autoscaling may not answer.
+type tasks struct{ scaling error }
+
+func (*tasks) Service(context.Context, string, string) (aws.Service, error) {
+	return aws.Service{Running: 1}, nil
+}
+
+func (s *tasks) Bounds(context.Context, string, string) (minimum, maximum int, err error) {
+	if s.scaling != nil {
+		return 0, 0, s.scaling
+	}
+	return 1, 8, nil
+}
+
+func (*tasks) Scale(context.Context, string, string, int) error { return nil }
+
+// TestBoundsOutliveAutoscaling: tasks can be asked for within the bounds that are known, whether or not autoscaling answers.
+func TestBoundsOutliveAutoscaling(t *testing.T) {
+	s := &tasks{}
+	f := &Fargate{services: s}
+	f.tasks(t.Context())
+	s.scaling = errors.New("throttled")
+	if err := f.Scale(t.Context(), 4); err != nil { // what was remembered is over
+		t.Fatal(err)
+	}
+	if count := f.tasks(t.Context()); count.minimum != 1 || count.maximum != 8 || count.err != "throttled" || count.running != 1 {
+		t.Errorf("%+v, want the bounds from before", count)
+	}
+}
