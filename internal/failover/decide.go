@@ -3,6 +3,7 @@ package failover
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"holdfast/internal/term"
@@ -128,13 +129,13 @@ func decideUnserved(o Observation) Decision {
 		return wait("the database is unreachable: " + o.Database.Err)
 	case o.For.Unserved >= o.Settings.HandoffTimeout && peerWaits(o):
 		return release(o, "the term could not be brought into service in time")
-	case o.Cluster.Moving:
+	case o.Cluster.Moving && !(o.Database.Writer && o.Cluster.Writer == o.Site):
 		return wait("the global database is changing its writer")
 	case o.Database.HasTerm(t):
 		return decideRecorded(o)
 	case !o.Cluster.Known:
 		return wait("the database's control plane does not say which cluster is the writer: " + o.Cluster.Err)
-	case o.Database.Writer && o.Cluster.Writer == o.Site:
+	case o.Database.Writer && o.Cluster.Writer == o.Site: // what is left of a move concerns the old writer
 		return Decision{Step: RecordTerm, Reason: "the database is the writer"}
 	case o.Database.Writer:
 		return Decision{Step: Wait, Reason: "the database takes writes but its cluster is not the global writer", Refusals: []Refusal{{
@@ -205,8 +206,8 @@ func promote(o Observation) Decision {
 	default:
 		d.Lossy, d.Reason = false, "the other site is there to hand its writer over"
 	}
-	if next := following(o.Store.Record); d.Lossy && missesTail(o) && next.TailOf < next.ServedTerm {
-		next.TailOf = next.ServedTerm
+	if next := following(o.Store.Record); d.Lossy && missesTail(o) && !slices.Contains(next.TailOf, next.ServedTerm) {
+		next = next.WithTail(next.ServedTerm)
 		d.Record = &next
 	}
 	return d
@@ -326,16 +327,17 @@ func decideHandover(o Observation) Decision {
 	case !sealed(o) && databaseAilment(o) != "" && o.For.DatabaseDown >= o.Settings.DatabaseThreshold && peerFresh(o):
 		// Somebody has asked for the move, so neither budget nor cool-down is asked again.
 		return release(o, o.Peer+" is wanted, and "+databaseAilment(o))
-	case !o.Database.Reachable:
-		return wait("the database is unreachable: " + o.Database.Err)
 	case !o.Trust.Holds(r.Term, o.Now):
 		return wait("waiting for the own renewal before the hand-over goes on")
-	case o.Cluster.Moving || !o.Cluster.Known:
-		return wait("waiting for the global database's control plane")
-	case o.Cluster.Writer == o.Peer: // and handed over: decideServing has sent every other case away
+	case handedOver(o) && o.Cluster.Known && o.Cluster.Writer == o.Peer:
+		// That may be while the move still goes on: what is left of it is to make this site's database a secondary.
 		next := following(r)
 		next.State, next.GrantedTo = term.Granted, o.Peer
 		return Decision{Step: Grant, Record: &next, Reason: "sealed, drained, and the writer has moved"}
+	case !o.Database.Reachable:
+		return wait("the database is unreachable: " + o.Database.Err)
+	case o.Cluster.Moving || !o.Cluster.Known:
+		return wait("waiting for the global database's control plane")
 	case !sealed(o):
 		return decideSeal(o)
 	case !drained(o):
@@ -401,10 +403,9 @@ func decideStandby(o Observation) Decision {
 		return decideExpired(o)
 	case writerWithoutTerm(o) && (r.Wanted == nil || r.Wanted.Site != o.Site):
 		return want(o, o.Site, "the writer was moved here by hand (P16)")
-	case r.TailOf > 0 && o.TailSaved == r.TailOf:
-		next := following(r)
-		next.TailOf = 0
-		return Decision{Step: ClearTail, Record: &next, Reason: fmt.Sprintf("the end of term %d is exported", r.TailOf)}
+	case slices.Contains(r.TailOf, o.TailSaved):
+		next := following(r).WithoutTail(o.TailSaved)
+		return Decision{Step: ClearTail, Record: &next, Reason: fmt.Sprintf("the end of term %d is exported", o.TailSaved)}
 	}
 	return wait("standby")
 }
@@ -432,9 +433,10 @@ func hasTail(o Observation) bool {
 }
 
 // handedOver: nothing can be committed here under the term, and the other site has shown that it has everything that
-// was. A writer that somebody moved in the middle of a hand-over may lack the end of it.
+// was: the drain that it has replayed was written after the last commit, and the seal stays. A writer that somebody moved
+// in the middle of a hand-over may lack the end of it. The own database may not answer to that, because a move restarts it.
 func handedOver(o Observation) bool {
-	return drained(o) && o.PeerBeacon.DrainedTerm >= o.Store.Record.Term
+	return (drained(o) || !o.Database.Reachable) && o.PeerBeacon.DrainedTerm >= o.Store.Record.Term
 }
 
 func sealed(o Observation) bool {
@@ -457,7 +459,7 @@ func acquire(o Observation, reason string) Decision {
 	next.Holder, next.State, next.GrantedTo, next.Wanted = o.Site, term.Held, "", nil
 	next.MovedAt = o.WallClock
 	if o.Store.Record.Holder != o.Site && missesTail(o) && !peerAlive(o) {
-		next.TailOf = next.ServedTerm // a site that is there hands its writer over, and nothing is lost
+		next = next.WithTail(next.ServedTerm) // a site that is there hands its writer over, and nothing is lost
 	}
 	return Decision{Step: Acquire, Record: &next, Reason: reason}
 }

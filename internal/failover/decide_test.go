@@ -184,6 +184,12 @@ func unservedCases() []decision {
 		}, failover.Wait, "does not answer"},
 		{"acquired, writer moving", unserved(), func(o *failover.Observation) { o.Cluster.Moving = true }, failover.Wait, "changing its writer"},
 		{"acquired, writer", unserved(), func(o *failover.Observation) { o.Database.Writer = true; o.Cluster.Writer = "dr" }, failover.RecordTerm, "writer"},
+		{"acquired, writer while the old one is still being made a secondary", unserved(), func(o *failover.Observation) {
+			o.Database.Writer, o.Cluster.Writer, o.Cluster.Moving = true, "dr", true
+		}, failover.RecordTerm, "writer"},
+		{"acquired, a server that takes writes while the writer moves away from it", unserved(), func(o *failover.Observation) {
+			o.Database.Writer, o.Cluster.Moving = true, true
+		}, failover.Wait, "changing its writer"},
 		{"recorded, no lease yet", unserved(), func(o *failover.Observation) {
 			o.Database.Writer, o.Cluster.Writer, o.Database.Terms = true, "dr", []term.Number{1, 7, 8}
 		}, failover.Wait, "write lease"},
@@ -241,6 +247,16 @@ func switchoverCases() []decision {
 			o.Database.Writer, o.Cluster.Writer, o.Database.SealedTerm, o.Database.DrainedTerm = false, "dr", 7, 7
 			o.PeerBeacon.DrainedTerm = 7
 		}, failover.Grant, "writer has moved"},
+		{"switchover: grant while the old writer restarts", wanted(serving()), func(o *failover.Observation) {
+			o.Database, o.Cluster.Writer, o.Cluster.Moving = failover.DatabaseView{}, "dr", true
+			o.PeerBeacon.DrainedTerm = 7
+		}, failover.Grant, "writer has moved"},
+		{"switchover: no grant while the control plane names the own site", wanted(serving()), func(o *failover.Observation) {
+			o.Database, o.Cluster.Moving, o.PeerBeacon.DrainedTerm = failover.DatabaseView{}, true, 7
+		}, failover.Wait, "unreachable"},
+		{"switchover: a drain of an older term is no proof", wanted(serving()), func(o *failover.Observation) {
+			o.Database, o.Cluster.Writer, o.PeerBeacon.DrainedTerm = failover.DatabaseView{}, "dr", 6
+		}, failover.Wait, "unreachable"},
 		{"switchover: writer moved by hand before the target had everything is no grant", wanted(serving()), func(o *failover.Observation) {
 			o.Database.Writer, o.Cluster.Writer, o.Database.SealedTerm, o.Database.DrainedTerm = false, "dr", 7, 7
 			o.For.WriterMoved = lease
@@ -491,16 +507,16 @@ func TestJudge(t *testing.T) {
 func TestTailOfATakeover(t *testing.T) {
 	o := standby()
 	o.Watch = expired(o.Store.Record)
-	if d := failover.Decide(o); d.Record.TailOf != 0 {
+	if d := failover.Decide(o); len(d.Record.TailOf) != 0 {
 		t.Errorf("a takeover from a site that will hand its writer over has tail_of %d", d.Record.TailOf)
 	}
 	o.PeerBeaconSeen = false
-	if d := failover.Decide(o); d.Record.TailOf != 7 {
+	if d := failover.Decide(o); !slices.Equal(d.Record.TailOf, []term.Number{7}) {
 		t.Errorf("a takeover without the drain has tail_of %d", d.Record.TailOf)
 	}
 	late := unserved() // the other site was there when the term was taken, and is not any more
 	d := failover.Decide(late)
-	if d.Step != failover.Promote || !d.Lossy || d.Record == nil || d.Record.TailOf != 7 {
+	if d.Step != failover.Promote || !d.Lossy || d.Record == nil || !slices.Equal(d.Record.TailOf, []term.Number{7}) {
 		t.Fatalf("a promotion that may lose data: %+v", d)
 	}
 	checkWrite(t, late.Store.Record, *d.Record)
@@ -510,25 +526,29 @@ func TestTailOfATakeover(t *testing.T) {
 		t.Errorf("before the refusal: %+v", d)
 	}
 	refused.SwitchoverRefused = 8
-	if d := failover.Decide(refused); !d.Lossy || d.Record == nil || d.Record.TailOf != 7 {
+	if d := failover.Decide(refused); !d.Lossy || d.Record == nil || !slices.Equal(d.Record.TailOf, []term.Number{7}) {
 		t.Errorf("after the refusal: %+v", d)
 	}
-	late.Store.Record.TailOf = 7
+	late.Store.Record.TailOf = []term.Number{3} // the end of an earlier term is not forgotten over it
+	if d := failover.Decide(late); d.Record == nil || !slices.Equal(d.Record.TailOf, []term.Number{3, 7}) {
+		t.Errorf("with another end missing: %+v", d.Record)
+	}
+	late.Store.Record.TailOf = []term.Number{7}
 	if d := failover.Decide(late); d.Step != failover.Promote || d.Record != nil {
 		t.Errorf("it is written once: %+v", d)
 	}
 	o.Database.SealedTerm, o.Database.DrainedTerm = 7, 7
-	if d := failover.Decide(o); d.Record.TailOf != 0 {
+	if d := failover.Decide(o); len(d.Record.TailOf) != 0 {
 		t.Errorf("a takeover with the drain has tail_of %d", d.Record.TailOf)
 	}
 	old := standby()
-	old.Store.Record.Term, old.Store.Record.ServedTerm, old.Store.Record.TailOf = 8, 8, 7
+	old.Store.Record.Term, old.Store.Record.ServedTerm, old.Store.Record.TailOf = 8, 8, []term.Number{3, 7}
 	if d := failover.Decide(old); d.Step != failover.Wait {
 		t.Errorf("before the export: %s", d.Step)
 	}
 	old.TailSaved = 7
 	d = failover.Decide(old)
-	if d.Step != failover.ClearTail || d.Record.TailOf != 0 {
+	if d.Step != failover.ClearTail || !slices.Equal(d.Record.TailOf, []term.Number{3}) {
 		t.Fatalf("after the export: %s, %+v", d.Step, d.Record)
 	}
 	checkWrite(t, old.Store.Record, *d.Record)

@@ -38,7 +38,7 @@ type Observation struct {
 	For Durations
 	// TailExported says that the tail of the own old volume has been exported (P20).
 	TailExported bool
-	// TailSaved is the record's TailOf if this site has exported the end of that term, however its database went on.
+	// TailSaved is one of the record's TailOf if this site has exported the end of that term, however its database went on.
 	TailSaved term.Number
 	// SwitchoverRefused is the newest term in which the other region has refused this warden a switchover for want of
 	// permission, as a policy does that keeps wardens to their own region.

@@ -56,7 +56,7 @@ func TestReleasedTermComesBack(t *testing.T) {
 				return
 			}
 			checkWrite(t, o.Store.Record, *d.Record)
-			if d.Record.Term != o.Store.Record.Term+1 || d.Record.Holder != o.Site || d.Record.TailOf != 0 {
+			if d.Record.Term != o.Store.Record.Term+1 || d.Record.Holder != o.Site || len(d.Record.TailOf) != 0 {
 				t.Errorf("wrote %+v", d.Record)
 			}
 		})

@@ -37,7 +37,7 @@ func changesOfTerm() []written {
 			o.Store.Record.Wanted, o.PeerBeaconSeen = &term.Wanted{Site: "dr"}, false
 		}, failover.Acquire, func(o failover.Observation, r *term.Record) {
 			taken(o, r)
-			r.Wanted, r.TailOf = nil, 7
+			r.Wanted, r.TailOf = nil, []term.Number{7}
 		}},
 		{"a granted term", wanted(standby()), func(o *failover.Observation) {
 			o.Store.Record.State, o.Store.Record.GrantedTo, o.Database.DrainedTerm = term.Granted, "dr", 7
@@ -110,10 +110,10 @@ func changesWithinTerm() []written {
 		{"wanted by a site that never got ready", wanted(serving()), func(o *failover.Observation) {
 			o.PeerBeacon.Ready, o.For.Wanted = false, o.Settings.HandoffTimeout
 		}, failover.ClearWanted, func(_ failover.Observation, r *term.Record) { r.Wanted = nil }},
-		{"a promotion that may lose data", unserved(), nil, failover.Promote, func(_ failover.Observation, r *term.Record) { r.TailOf = 7 }},
+		{"a promotion that may lose data", unserved(), nil, failover.Promote, func(_ failover.Observation, r *term.Record) { r.TailOf = []term.Number{7} }},
 		{"the tail is saved", standby(), func(o *failover.Observation) {
-			o.Store.Record.TailOf, o.TailSaved = 6, 6
-		}, failover.ClearTail, func(_ failover.Observation, r *term.Record) { r.TailOf = 0 }},
+			o.Store.Record.TailOf, o.TailSaved = []term.Number{5, 6}, 6
+		}, failover.ClearTail, func(_ failover.Observation, r *term.Record) { r.TailOf = []term.Number{5} }},
 	}
 }
 

@@ -110,7 +110,7 @@ func TestPreviews(t *testing.T) {
 // TestStatusShowsShutGates: which gates would keep the standby from taking over, each with its remedy; trust; the tail.
 func TestStatusShowsShutGates(t *testing.T) {
 	o, m := withBeacons(t)
-	m.Edit(func(r *term.Record) { r.CoveredUntil, r.TailOf = r.CoveredUntil.Add(time.Hour), 6 })
+	m.Edit(func(r *term.Record) { r.CoveredUntil, r.TailOf = r.CoveredUntil.Add(time.Hour), []term.Number{6} })
 	if err := m.Replica("x").PutBeacon(t.Context(), term.Beacon{Site: "primary", Sequence: 2, TrustLeftMS: 100, WaitsFor: []string{"gate budget: none left"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -127,13 +127,14 @@ func TestStatusShowsShutGates(t *testing.T) {
 			t.Errorf("the text lacks %q:\n%s", want, text.String())
 		}
 	}
-	if _, err := o.TailSaved(t.Context(), 5, nil); !errors.Is(err, ErrRefused) {
+	if _, err := o.TailSaved(t.Context(), 5, "me", nil); !errors.Is(err, ErrRefused) {
 		t.Errorf("the tail of another term: %v", err)
 	}
-	if _, err := o.TailSaved(t.Context(), 6, &reconcile.Summary{Term: 5}); !errors.Is(err, ErrRefused) {
+	if _, err := o.TailSaved(t.Context(), 6, "me", &reconcile.Summary{Term: 5}); !errors.Is(err, ErrRefused) {
 		t.Errorf("with an export of another term: %v", err)
 	}
-	if r, err := o.TailSaved(t.Context(), 6, &reconcile.Summary{Term: 6}); err != nil || r.TailOf != 0 {
+	r, err := o.TailSaved(t.Context(), 6, "me", &reconcile.Summary{Term: 6, Folder: "/x/tail-primary-term-6", SHA256: "5c7c"})
+	if err != nil || len(r.TailOf) != 0 || r.TailSavedBy != "term 6: me (tail-primary-term-6: 0 rows missing, 0 different, manifest sha256 5c7c)" {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"holdfast/internal/reconcile"
@@ -157,16 +159,22 @@ func (o *Operator) arrived(ctx context.Context, q Request, start term.Record, be
 
 // TailSaved takes an operator's word that the end of a term is saved: the database service rebuilt the old volume before
 // its wardens could export it, and somebody has read it from the snapshot. It is [ErrRefused] if the record misses no such
-// end, and if an export is shown for it that does not end with this term.
-func (o *Operator) TailSaved(ctx context.Context, n term.Number, export *reconcile.Summary) (term.Record, error) {
+// end, and if an export is shown for it that does not end with this term. by is kept in the record, with the export's
+// checksum; the wardens journal it.
+func (o *Operator) TailSaved(ctx context.Context, n term.Number, by string, export *reconcile.Summary) (term.Record, error) {
 	if export != nil && export.Term != n {
 		return term.Record{}, fmt.Errorf("%w: %s ends with term %d, not with term %d: it is of another time", ErrRefused, export.Folder, export.Term, n)
 	}
+	by = fmt.Sprintf("term %d: %s", n, by)
+	if export != nil {
+		by += fmt.Sprintf(" (%s: %d rows missing, %d different, manifest sha256 %s)", filepath.Base(export.Folder), export.Missing, export.Different, export.SHA256)
+	}
 	return o.change(ctx, func(r *term.Record) (bool, error) {
-		if r.TailOf != n || n == 0 {
+		if !slices.Contains(r.TailOf, n) {
 			return false, fmt.Errorf("%w: the record does not miss the end of term %d (tail_of is %d)", ErrRefused, n, r.TailOf)
 		}
-		r.TailOf = 0
+		*r = r.WithoutTail(n)
+		r.TailSavedBy = by
 		return true, nil
 	})
 }

@@ -268,9 +268,9 @@ func (s Status) WriteText(out io.Writer) error {
 			running = "it was renewed while this command watched"
 		}
 		fmt.Fprintf(&b, "lease      %v, margin %v; %s\n", r.Lease(), r.Margin(), running)
-		if r.TailOf > 0 {
-			fmt.Fprintf(&b, "tail       the end of term %d may be missing, and has not been exported: read it from the snapshot that the service "+
-				"kept, then 'holdfast tail --saved-of %d'\n", r.TailOf, r.TailOf)
+		for _, n := range r.TailOf {
+			fmt.Fprintf(&b, "tail       the end of term %d may be missing, and has not been exported: restore the snapshot that the service "+
+				"kept, then 'holdfast reconcile export --saved'\n", n)
 		}
 		if r.Wanted != nil {
 			fmt.Fprintf(&b, "wanted     %s, by %s at %s: %s\n",

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -59,10 +60,12 @@ type Record struct {
 	UnpinnedTerm Number `json:"unpinned_term,omitempty" dynamodbav:"unpinned_term,omitempty"`
 	// UnpinnedBy says who, and why.
 	UnpinnedBy string `json:"unpinned_by,omitempty" dynamodbav:"unpinned_by,omitempty"`
-	// TailOf is the term whose end may be missing in the database that serves now, 0 if none is. Taking a term over sets it,
-	// unless the copy contains the drain; the site that has exported its old volume clears it, or an operator who has read
-	// the snapshot that the service kept.
-	TailOf Number `json:"tail_of,omitempty" dynamodbav:"tail_of,omitempty"`
+	// TailOf are the terms, ascending, whose ends may be missing in the database that serves now. Taking a term over adds
+	// one, unless the copy contains the drain; the site that has exported its old volume takes it out, or an operator who
+	// has read the snapshot that the service kept.
+	TailOf []Number `json:"tail_of,omitempty" dynamodbav:"tail_of,omitempty"`
+	// TailSavedBy says on whose word TailOf was last cleared, and by which export, where no warden did it.
+	TailSavedBy string `json:"tail_saved_by,omitempty" dynamodbav:"tail_saved_by,omitempty"`
 	// Journal is the head of the journal of the warden that last changed hands or state, for evidence.Verify.
 	Journal string `json:"journal,omitempty" dynamodbav:"journal,omitempty"`
 	// TakeoverBudget is how many hand-overs for health may still happen without an approval (P19).
@@ -136,6 +139,21 @@ func (r Record) Margin() time.Duration { return time.Duration(r.MarginMS) * time
 
 // RenewEvery is how often each warden of the holder renews: an eighth of the lease.
 func (r Record) RenewEvery() time.Duration { return r.Lease() / 8 }
+
+// WithTail returns the record with one more term whose end may be missing. The record that it was made from stays as it is.
+func (r Record) WithTail(n Number) Record {
+	if !slices.Contains(r.TailOf, n) {
+		r.TailOf = append(slices.Clone(r.TailOf), n)
+		slices.Sort(r.TailOf)
+	}
+	return r
+}
+
+// WithoutTail is the opposite of [Record.WithTail].
+func (r Record) WithoutTail(n Number) Record {
+	r.TailOf = slices.DeleteFunc(slices.Clone(r.TailOf), func(t Number) bool { return t == n })
+	return r
+}
 
 // PhysicalMargin is the part of a margin that covers what no clock setting shrinks: scheduling, a commit's way from
 // its check to its flush, a hypervisor's pause. It stays the same at every speed of the twin.

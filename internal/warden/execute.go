@@ -210,11 +210,16 @@ func (w *Warden) tailExported(d failover.DatabaseView) bool {
 	return r.Holder != w.cfg.Site && d.Reachable && d.Writer && exists(w.tailMarker(d.HighestTerm()))
 }
 
-// tailSaved is the term that the record misses the end of, if this site has exported it.
+// tailSaved is a term that the record misses the end of, if this site has exported it.
 func (w *Warden) tailSaved() term.Number {
 	r, _ := w.record()
-	if r.Holder != w.cfg.Site && r.TailOf > 0 && exists(w.tailMarker(r.TailOf)) {
-		return r.TailOf
+	if r.Holder == w.cfg.Site {
+		return 0
+	}
+	for _, n := range r.TailOf {
+		if exists(w.tailMarker(n)) {
+			return n
+		}
 	}
 	return 0
 }

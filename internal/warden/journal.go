@@ -21,6 +21,8 @@ type journal struct {
 
 	mu   sync.Mutex
 	last string
+	// tails is how many terms' ends the record missed when it was last read.
+	tails int
 	// failure is the step and error journaled last, and when; the same again is journaled once per repeatEvery.
 	failure string
 	failed  term.Instant
@@ -40,6 +42,10 @@ func (j *journal) observed(o failover.Observation, d failover.Decision) {
 	j.mu.Lock()
 	news := gist != j.last
 	j.last = gist
+	saved := len(o.Store.Record.TailOf) < j.tails
+	if o.Store.Readable {
+		j.tails = len(o.Store.Record.TailOf)
+	}
 	j.mu.Unlock()
 	if !news {
 		return
@@ -54,8 +60,11 @@ func (j *journal) observed(o failover.Observation, d failover.Decision) {
 		"drained_term", o.Database.DrainedTerm, "lease_valid", o.Database.LeaseValid, "position", o.Database.Position,
 		"cluster", clusterWord(o.Cluster), "healthy_targets", o.App.HealthyTargets, "peer", peerWord(o),
 	}
-	if r.TailOf > 0 {
+	if len(r.TailOf) > 0 {
 		args = append(args, "tail_of", r.TailOf)
+	}
+	if saved && o.Store.Readable && r.TailSavedBy != "" {
+		args = append(args, "tail_saved_by", r.TailSavedBy)
 	}
 	if r.Journal != "" {
 		args = append(args, "anchor", r.Journal)

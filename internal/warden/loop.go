@@ -135,7 +135,14 @@ func changing(o failover.Observation) bool {
 	return r.State == term.Granted || r.Wanted != nil || r.Holder == o.Site && r.ServedTerm < r.Term
 }
 
-// hurried: it is this site's turn, and has not been for so long that something else is wrong.
+// forwards: the site has handed the term over, and sends requests on to the one that has it now.
+func forwards(o failover.Observation) bool {
+	state, known := failover.Forward(o)
+	return known && state.Divert
+}
+
+// hurried: it is this site's turn, or clients wait for the other one's, and has not been for so long that something else
+// is wrong.
 func hurried(o failover.Observation) bool {
 	r := o.Store.Record
 	switch {
@@ -143,10 +150,12 @@ func hurried(o failover.Observation) bool {
 		return false
 	case r.Holder == o.Site && r.ServedTerm < r.Term:
 		return o.For.Unserved < o.Settings.HandoffTimeout
+	case r.State == term.Granted:
+		return o.For.Handoff < o.Settings.HandoffTimeout
 	case r.Holder == o.Site:
 		return r.State == term.Held && o.For.Handoff > 0 && o.For.Handoff < o.Settings.HandoffTimeout
-	case r.State == term.Granted:
-		return r.GrantedTo == o.Site && o.For.Handoff < o.Settings.HandoffTimeout
+	case r.ServedTerm < r.Term && forwards(o): // requests are waiting here until the other site serves
+		return o.WallClock.Sub(r.MovedAt) < o.Settings.HandoffTimeout
 	}
 	return r.Wanted != nil && r.Wanted.Site == o.Site && o.For.Wanted < o.Settings.HandoffTimeout
 }

@@ -88,7 +88,7 @@ func gauges() []gauge {
 		},
 		{
 			"tail_unsaved", "1 if the end of a term that was taken over may be missing here and has not been exported yet.",
-			func(o failover.Observation) float64 { return number(o.Store.Record.TailOf > 0) },
+			func(o failover.Observation) float64 { return number(len(o.Store.Record.TailOf) > 0) },
 		},
 		{
 			"pinned", "1 if the site goes on without the term store under a pin.",

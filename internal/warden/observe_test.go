@@ -63,8 +63,8 @@ func TestSiblingTakesOverDuringAnObservation(t *testing.T) {
 	}
 	p.asked = func() {}
 	db.samples = 0
-	if d := failover.Decide(w.observe(t.Context())); d.Step != failover.Wait {
-		t.Errorf("decided %s: %s; want to wait until the database answers", d.Step, d.Reason)
+	if d := failover.Decide(w.observe(t.Context())); d.Step != failover.Grant {
+		t.Errorf("decided %s: %s; want the hand-over to go on, which needs this database no more", d.Step, d.Reason)
 	}
 	// A writer that really was moved by hand is still noticed, once the control plane has said so for two periods.
 	db.state, db.sampled = there, nil
@@ -75,5 +75,49 @@ func TestSiblingTakesOverDuringAnObservation(t *testing.T) {
 	clock.now = clock.now.Add(2 * w.renewEvery())
 	if d := failover.Decide(w.observe(t.Context())); d.Step != failover.Release {
 		t.Errorf("decided %s: %s; want the term to be released", d.Step, d.Reason)
+	}
+}
+
+// TestHurry: who waits for the other site looks as often as who is on its way, because clients wait with it; and both stop
+// hurrying when it takes too long.
+func TestHurry(t *testing.T) {
+	began := time.Unix(1_000_000, 0)
+	at := func(since time.Duration, change func(*failover.Observation)) failover.Observation {
+		o := failover.Observation{
+			Site: "primary", Peer: "dr", WallClock: began.Add(since), Settings: failover.Settings{HandoffTimeout: time.Minute, ForwardFor: 5 * time.Minute},
+			Database: failover.DatabaseView{Reachable: true, LeaseTerm: 1, DrainedTerm: 1, Terms: []term.Number{1}},
+		}
+		o.Store = failover.StoreView{Readable: true, Record: firstRecord()}
+		r := &o.Store.Record
+		r.Version, r.Term, r.Holder, r.ServedTerm, r.MovedAt = 9, 2, "dr", 1, began
+		o.For.Handoff, o.For.Unserved = since, since
+		if change != nil {
+			change(&o)
+		}
+		return o
+	}
+	granted := func(o *failover.Observation) {
+		r := &o.Store.Record
+		r.Term, r.Holder, r.State, r.GrantedTo = 1, "primary", term.Granted, "dr"
+	}
+	for name, c := range map[string]struct {
+		change func(*failover.Observation)
+		want   bool
+	}{
+		"handed over, not served there yet":  {nil, true},
+		"handed over and served":             {func(o *failover.Observation) { o.Store.Record.ServedTerm = 2 }, false},
+		"taken over, which is not forwarded": {func(o *failover.Observation) { o.Database.DrainedTerm = 0 }, false},
+		"granted":                            {granted, true},
+		"acquired, not served yet":           {func(o *failover.Observation) { o.Store.Record.Holder = "primary" }, true},
+		"serving": {func(o *failover.Observation) {
+			o.Store.Record.Holder, o.Store.Record.ServedTerm, o.For = "primary", 2, failover.Durations{}
+		}, false},
+	} {
+		if hurried(at(time.Second, c.change)) != c.want {
+			t.Errorf("%s: hurried is not %v", name, c.want)
+		}
+		if hurried(at(time.Hour, c.change)) {
+			t.Errorf("%s: hurried for an hour", name)
+		}
 	}
 }

@@ -268,6 +268,11 @@ func (c *control) takes() time.Duration {
 	return c.w.between(2*time.Second, 15*time.Second)
 }
 
+// settle ends a move, some time after the writer has changed: what is left is to make the others follow it.
+func (c *control) settle() {
+	c.w.after(c.w.between(0, 3*time.Second), func() { c.moving = false })
+}
+
 // failover makes the target the writer without asking the old one, which learns of it when it can.
 func (c *control) failover(target *site) {
 	w := c.w
@@ -276,7 +281,7 @@ func (c *control) failover(target *site) {
 	}
 	c.moving = true
 	w.after(c.takes(), func() {
-		c.moving = false
+		defer c.settle()
 		if c.writer == target || !target.db.serving() {
 			return
 		}
@@ -306,6 +311,7 @@ func (c *control) rebuild(old *site, move int) {
 		w.trace("%s is rebuilt as a secondary", old.db.name)
 		if w.mutation != DropOldVolume {
 			w.keep(old.db.volume)
+			w.snapshots = append(w.snapshots, old.db.volume)
 		}
 		old.db.open = nil
 		old.db.writer = false
@@ -322,7 +328,7 @@ func (c *control) switchover(target *site) {
 	}
 	c.moving = true
 	w.after(c.takes(), func() {
-		c.moving = false
+		defer c.settle()
 		if c.writer == target || !c.cooperative() {
 			return
 		}

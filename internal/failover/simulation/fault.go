@@ -95,6 +95,8 @@ var faults = []fault{
 	{"operator approves", approve, nil},
 	{"operator publishes a longer lease", lengthenLease, nil},
 	{"operator pins", operatorPins, nil},
+	{"operator lifts a pin", liftPin, nil},
+	{"operator saves a tail", saveTail, nil},
 	{"record lost", loseRecord, nil},
 }
 
@@ -268,7 +270,8 @@ func (w *world) scheduleExpiry(at, end instant) {
 // cuts the active site off.
 func (w *world) scheduleStale(end instant) {
 	start := quietBefore + w.between(0, 10*time.Second)
-	switch w.rng.IntN(3) {
+	late := start + w.between(2*w.lease+w.lease/2, 5*w.lease)
+	switch w.rng.IntN(4) {
 	case 0:
 		w.inject(byName("replication stalled"), w.sites[0], start, end, end)
 	case 1:
@@ -276,8 +279,12 @@ func (w *world) scheduleStale(end instant) {
 	case 2:
 		w.inject(byName(isolations[w.rng.IntN(len(isolations))]), w.sites[0], start, 2*w.lease, end)
 		w.inject(byName("sites partitioned"), w.sites[0], start+w.lease+w.between(0, w.lease), end, end)
+	case 3: // the lease runs out for want of the store, and comes back for hardly a renewal
+		gone, lasts := start+w.between(0, w.lease/4), w.lease+w.between(0, 2*w.lease)
+		w.inject(byName("replication stalled"), w.sites[0], start, end, end)
+		w.inject(byName("store gone"), w.sites[0], gone, lasts, end)
+		late = gone + lasts + w.between(0, w.lease/4)
 	}
-	late := start + w.between(2*w.lease+w.lease/2, 5*w.lease)
 	w.atActive(late, func(active *site) {
 		w.inject(byName(isolations[w.rng.IntN(len(isolations))]), active, w.now, end, end)
 	})
@@ -393,6 +400,7 @@ func want(w *world, s *site) {
 	r := w.store.record
 	r.Version++
 	r.Wanted = &term.Wanted{Site: s.name, By: "operator", Reason: "planned", At: w.wallClock()}
+	r.TakeoverBudget = max(r.TakeoverBudget, takeoverBudget)
 	w.store.write(w, &r)
 }
 
@@ -415,13 +423,27 @@ func approve(w *world, s *site) {
 	if old := w.store.beacons[s.index]; old != nil {
 		b = *old
 	}
-	b.Sequence++
 	b.Approval = &term.Approval{
 		Term: w.store.record.Term, By: "operator", Reason: "decided", Expires: w.wallClock().Add(5 * time.Minute),
 		Commanded: w.chance(0.7),
 	}
 	b.Approval.AllowDataLoss = b.Approval.Commanded && w.chance(0.7)
 	w.store.beacons[s.index] = &b
+}
+
+// saveTail is 'holdfast tail': an operator has read the end of a term from the snapshot that the service kept.
+func saveTail(w *world, _ *site) {
+	r := w.store.record
+	if !w.store.exists || len(r.TailOf) == 0 || len(w.snapshots) == 0 {
+		return
+	}
+	for _, v := range w.snapshots {
+		w.export(v)
+	}
+	w.trace("an operator has saved the ends of the terms %d", r.TailOf)
+	r.Version++
+	r.TailOf = nil
+	w.store.write(w, &r)
 }
 
 // lengthenLease is a deployment with a longer lease under way. The record has it before any warden trusts it (P3); the
@@ -443,11 +465,47 @@ func lengthenLease(w *world, s *site) {
 	}
 }
 
-// loseRecord deletes the record, as bad as it is rare. Only an operator may make a new one, with a term above both
-// databases' (P1), so the run ends without a serving site.
+// loseRecord deletes the record, as bad as it is rare.
 func loseRecord(w *world, _ *site) {
-	if w.chance(0.3) {
-		w.trace("the record is gone")
-		w.store.exists = false
+	if !w.store.exists || !w.chance(0.3) {
+		return
 	}
+	w.trace("the record is gone")
+	w.store.exists = false
+	if !w.chance(0.7) {
+		return
+	}
+	wait := w.between(0, w.lease)
+	if w.mutation != InitAtOnce {
+		wait += w.store.record.Lease() + w.margin
+	}
+	w.initAfter(wait, w.now+3*time.Minute)
+}
+
+// initAfter is 'holdfast init' over databases that have served (P1): an operator creates the record anew, for the site
+// whose database is the writer, with a term above every term in both databases, once both answer. The command waits out
+// the longest lease that may still be trusted.
+func (w *world) initAfter(wait time.Duration, limit instant) {
+	w.after(wait, func() {
+		primary, dr := w.sites[0], w.sites[1]
+		answers := w.store.serves(w, primary) || w.store.serves(w, dr)
+		if w.store.exists || w.now > limit {
+			return
+		}
+		if !answers || !primary.db.serving() || !dr.db.serving() || w.control.moving || !w.control.writer.db.writer {
+			w.initAfter(time.Second, limit)
+			return
+		}
+		w.replicate()
+		r := w.firstRecord()
+		r.LeaseMS = w.store.record.LeaseMS // a longer lease is the configuration's by now
+		for _, s := range w.sites {
+			row := s.db.volume.row
+			r.ServedTerm = max(r.ServedTerm, s.db.newestTerm(), row.term, row.sealed)
+		}
+		r.Term, r.Holder = r.ServedTerm+1, w.control.writer.name
+		w.recreated = true
+		w.trace("an operator creates the record anew: term %d, held by %s", r.Term, r.Holder)
+		w.store.write(w, &r)
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"holdfast/internal/failover"
 	"holdfast/internal/term"
 )
 
@@ -158,6 +159,16 @@ func (w *world) checkLedger(d *database) {
 	}
 }
 
+// export remembers what an old volume has that an export has written down.
+func (w *world) export(v *volume) {
+	w.keep(v)
+	for payment, e := range v.payments {
+		if e.status == approved {
+			w.exported[int32(payment)] = true
+		}
+	}
+}
+
 // keep remembers what an old volume has: its snapshot stays.
 func (w *world) keep(v *volume) {
 	for payment, e := range v.payments {
@@ -177,6 +188,45 @@ func (w *world) checkKept() {
 		}
 		w.fail("I2: payment %d was acknowledged at %v and is neither in a ledger nor in the lost tail's report", p.payment, p.at)
 		return
+	}
+}
+
+// checkSaid is called at the end (I2): what is missing in the database that serves has been exported, or the record says
+// that the end of a term is missing. An operator who forces a takeover or moves the writer by hand is told then and there.
+func (w *world) checkSaid() {
+	if w.recreated || w.byHand > 0 || len(w.store.record.TailOf) > 0 || !w.serving() {
+		return
+	}
+	for i := range w.purchases {
+		p := &w.purchases[i]
+		if p.acknowledged && !w.exported[p.payment] && w.control.writer.db.volume.status(p.payment) != approved {
+			w.fail("I2: payment %d was acknowledged at %v and is missing in the database of %s, and neither an export nor the record says so",
+				p.payment, p.at, w.control.writer.name)
+			return
+		}
+	}
+}
+
+// checkWritten is called when a step's write is confirmed: who may decide that a term moves (P17), and how often it moves
+// for health (P19).
+func (w *world) checkWritten(o *failover.Observation, next *term.Record) {
+	r := &o.Store.Record
+	approved := func(b *term.Beacon) *term.Approval {
+		if a := b.Approval; a != nil && a.Term == r.Term && o.WallClock.Before(a.Expires) {
+			return a
+		}
+		return nil
+	}
+	if next.Holder != r.Holder && r.State != term.Granted && w.settings.Mode != failover.Automatic {
+		if a := approved(&o.OwnBeacon); a == nil || w.settings.Mode == failover.Manual && !a.Commanded {
+			w.fail("P17: %s took term %d over in mode %s, and nobody had decided that", o.Warden, r.Term, w.settings.Mode)
+		}
+	}
+	// A warden of the holder wants the other site for health only.
+	if r.Holder == o.Site && r.Wanted == nil && next.Wanted != nil && next.Term == r.Term && approved(&o.PeerBeacon) == nil {
+		if since := o.WallClock.Sub(r.MovedAt); r.TakeoverBudget <= 0 || since < w.settings.CoolDown {
+			w.fail("P19: %s hands term %d over for health with a budget of %d, %v after it came", o.Warden, r.Term, r.TakeoverBudget, since)
+		}
 	}
 }
 
@@ -213,8 +263,8 @@ func (w *world) decisionAwaited() string {
 				continue
 			}
 			for _, r := range d.decision.Refusals {
-				switch r.Gate {
-				case "mode", "lineage", "lag":
+				// Only what a person did can leave a lineage behind: else the holder that served last comes back.
+				if r.Gate == "mode" || r.Gate == "lag" || r.Gate == "lineage" && (w.byHand > 0 || w.recreated) {
 					return s.name + ": " + r.Gate + ": " + r.Current + ", want " + r.Wanted
 				}
 			}

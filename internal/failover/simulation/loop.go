@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"slices"
 	"time"
 
 	"holdfast/internal/failover"
@@ -116,7 +117,12 @@ func (d *warden) beacons(replica int, done func()) {
 func (d *warden) observed(began term.Instant, database failover.DatabaseView, cluster failover.ClusterView, app failover.AppView) {
 	m := &d.memory
 	m.Database, m.Cluster, m.App = database, cluster, app
-	m.TailExported = d.site.exported == database.HighestTerm() && d.site.exported > 0
+	m.TailExported, m.TailSaved = slices.Contains(d.site.exported, database.HighestTerm()), 0
+	for _, t := range m.Store.Record.TailOf {
+		if m.Store.Record.Holder != d.site.name && slices.Contains(d.site.exported, t) {
+			m.TailSaved = t
+		}
+	}
 	d.observedAt = d.now()
 	o := d.observation()
 	m.Observed(o)
@@ -135,8 +141,8 @@ func (d *warden) observed(began term.Instant, database failover.DatabaseView, cl
 			d.w.trace("%s: %s: %s %v", d.name, decision.Step, decision.Reason, decision.Refusals)
 		}
 		d.decision = decision
-		if decision.Step != failover.Wait && d.mayFollow(decision.Step) {
-			d.busy, d.last, d.lastBegan = true, decision.Step, d.now()
+		if decision.Step != failover.Wait && d.mayFollow(&o, &decision) {
+			d.busy, d.last, d.lastLossy, d.lastBegan = true, decision.Step, decision.Lossy, d.now()
 			d.execute(o, decision, d.finished)
 		}
 	}
@@ -148,10 +154,11 @@ func (d *warden) observed(began term.Instant, database failover.DatabaseView, cl
 	d.pause(d.pace(&o) - d.now().Sub(began))
 }
 
-func (d *warden) mayFollow(step failover.Step) bool {
-	switch step {
+func (d *warden) mayFollow(o *failover.Observation, decision *failover.Decision) bool {
+	instead := decision.Lossy && !d.lastLossy && o.SwitchoverRefused == o.Store.Record.Term
+	switch decision.Step {
 	case failover.Promote, failover.MoveWriter, failover.ExportTail:
-		return d.last != step || d.now().Sub(d.lastBegan) >= d.renewEvery()
+		return d.last != decision.Step || instead || d.now().Sub(d.lastBegan) >= d.renewEvery()
 	}
 	return true
 }
@@ -219,6 +226,16 @@ func (d *warden) execute(o failover.Observation, decision failover.Decision, don
 	inDatabase := func(limit time.Duration, do func()) {
 		d.effect(limit, d.database(), do, done)
 	}
+	if decision.Record != nil && decision.Step == failover.Promote {
+		d.write(*decision.Record, false, func(outcome written) {
+			if outcome != confirmed {
+				done(outcome == conflict)
+				return
+			}
+			d.promote(t, decision.Lossy, done)
+		})
+		return
+	}
 	if decision.Record != nil {
 		renews := decision.Step == failover.Acquire || decision.Step == failover.TakeBack
 		if decision.Step == failover.TakeBack && d.w.mutation == ClearInsteadOfTakeBack {
@@ -249,6 +266,9 @@ func (d *warden) execute(o failover.Observation, decision failover.Decision, don
 
 func (d *warden) writeStep(o *failover.Observation, next term.Record, renews bool, done func(bool)) {
 	d.write(next, renews, func(outcome written) {
+		if outcome == confirmed {
+			d.w.checkWritten(o, &next)
+		}
 		if outcome == confirmed && next.Term > o.Store.Record.Term {
 			d.w.acquired(o, &next)
 		}
@@ -272,7 +292,17 @@ func (d *warden) promote(t term.Number, lossy bool, done func(bool)) {
 	d.underTrust(t, done, func(left time.Duration) {
 		c := &d.w.control
 		if !lossy {
-			d.effect(min(left, d.callLimit()), place{toControl, d.site.peer}, func() { c.switchover(d.site) }, func(bool) { done(false) })
+			d.effect(min(left, d.callLimit()), place{toControl, d.site.peer}, func() {
+				if !d.w.refuses {
+					c.switchover(d.site)
+				}
+			}, func(answered bool) {
+				refused := answered && d.w.refuses
+				if refused {
+					d.memory.SwitchoverRefused = t
+				}
+				done(refused) // what is left is due at once
+			})
 			return
 		}
 		d.effect(left, place{toControl, d.site}, func() { c.failover(d.site) }, func(bool) { done(false) })
@@ -341,9 +371,10 @@ func (d *warden) exportTail(done func(bool)) {
 				done(false)
 				return
 			}
-			w.keep(from)
-			s.exported = from.terms[len(from.terms)-1]
-			w.trace("%s: the tail of term %d is exported", d.name, s.exported)
+			w.export(from)
+			newest := from.terms[len(from.terms)-1]
+			s.exported = append(s.exported, newest)
+			w.trace("%s: the tail of term %d is exported", d.name, newest)
 			done(true)
 		})
 	})

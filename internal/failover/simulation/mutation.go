@@ -35,6 +35,16 @@ const (
 	LocalSettings
 	// EmptyStart creates the record when it is missing (P1).
 	EmptyStart
+	// InitAtOnce creates a lost record anew although wardens may still trust in it (P1).
+	InitAtOnce
+	// RenewOverSeal renews and goes on after an expiry although the term is sealed (P6).
+	RenewOverSeal
+	// ServeFirst writes served_term with the term itself, before the database is the writer and has the term in it (P13).
+	ServeFirst
+	// IgnoreMode lets the wardens decide in every mode (P17).
+	IgnoreMode
+	// IgnoreBudget hands over for health without asking for budget and cool-down (P19).
+	IgnoreBudget
 	// ForeignLeaseRow honours a lease row that another server was given: replicated, restored or promoted (P7).
 	ForeignLeaseRow
 	// FenceAtStatementStart asks the fence when a transaction begins to write, and not again when it commits (P7).
@@ -80,7 +90,9 @@ const (
 var names = [mutations]string{
 	NoMutation: "none", NoMargin: "no-margin", WallClock: "wall-clock", ClockThatStandsStill: "clock-that-stands-still",
 	TrustFromAnswer: "trust-from-answer", HolderNameGivesTrust: "holder-name-gives-trust", WatchFromRequest: "watch-from-request",
-	ClearInsteadOfTakeBack: "clear-instead-of-take-back", LocalSettings: "local-settings", EmptyStart: "empty-start",
+	ClearInsteadOfTakeBack: "clear-instead-of-take-back", LocalSettings: "local-settings", EmptyStart: "empty-start", InitAtOnce: "init-at-once",
+	RenewOverSeal: "renew-over-seal", ServeFirst: "serve-first", IgnoreMode: "ignore-mode", IgnoreBudget: "ignore-budget",
+
 	ForeignLeaseRow: "foreign-lease-row", FenceAtStatementStart: "fence-at-statement-start", IntervalInSQL: "interval-in-sql",
 	ShortenInsteadOfSeal: "shorten-instead-of-seal", SealWithoutDrain: "seal-without-drain",
 	PreparedTransactions:  "prepared-transactions",
@@ -139,6 +151,23 @@ func (d *warden) mutate(o failover.Observation, decision failover.Decision) fail
 			mutated.Record.CoveredUntil = decision.Record.CoveredUntil
 		}
 		return mutated
+	case IgnoreMode:
+		o.Settings.Mode = failover.Automatic
+		return failover.Decide(o)
+	case IgnoreBudget:
+		o.Store.Record.TakeoverBudget, o.Store.Record.MovedAt = takeoverBudget, time.Time{}
+		mutated := failover.Decide(o)
+		if next := mutated.Record; next != nil {
+			next.TakeoverBudget = r.TakeoverBudget
+			if next.Term == r.Term {
+				next.MovedAt = r.MovedAt
+			}
+		}
+		return mutated
+	case ServeFirst:
+		if decision.Step == failover.Acquire {
+			decision.Record.ServedTerm = decision.Record.Term
+		}
 	case PromoteWithoutTerm:
 		if !standby || o.Watch.Stood() < 2*r.RenewEvery() {
 			break

@@ -168,6 +168,21 @@ func (w *world) confirmPin(s *site, id int64) {
 	}
 }
 
+// liftPin is 'holdfast unpin --i-have-stopped S': S is lost with its database, so nobody can end its pin, and an operator
+// vouches that nothing of it runs. A region that returns has another server, which the pin is not for.
+func liftPin(w *world, s *site) {
+	copied := s.peer.db
+	p, there := w.pinOf(copied.volume)
+	if s.up || !there || p.ended || p.site != s || !copied.serving() || !w.store.exists || !w.store.serves(w, s.peer) {
+		return
+	}
+	r := w.store.record
+	r.Version++
+	r.UnpinnedTerm = max(r.UnpinnedTerm, p.term)
+	w.trace("an operator vouches that %s, pinned to term %d, stands still", s.name, p.term)
+	w.store.write(w, &r)
+}
+
 func (w *world) giveUpPin(s *site) {
 	if s.db.serving() {
 		s.db.endPin()
@@ -184,6 +199,11 @@ func (w *world) schedulePin(end instant) {
 		w.inject(byName("operator pins"), active, w.now+w.between(0, w.lease/2), 0, end)
 		if w.chance(0.7) {
 			w.inject(byName("store unreachable"), active, w.now+gone/2, gone/2+w.between(0, 4*w.lease), end)
+		}
+		if w.chance(0.2) { // the pinned region is lost in the end, and its pin keeps the other site still
+			at := w.now + w.lease + w.between(0, gone)
+			w.inject(byName("region loss"), active, at, 4*w.lease, end)
+			w.inject(byName("operator lifts a pin"), active, max(at, w.now+gone)+w.between(0, w.lease), 0, end)
 		}
 		for range w.rng.IntN(3) {
 			w.inject(w.anyFault(), w.anySite(), w.now+w.between(0, gone+w.lease), w.lasting(), end)

@@ -19,6 +19,7 @@ type warden struct {
 	// The loop: whether an observation is under way, whether a step is, and the step that was begun last.
 	observing, busy, effective bool
 	last                       failover.Step
+	lastLossy                  bool
 	lastBegan                  term.Instant
 	// round tells the pauses of the loop apart: a step that took effect cuts one short.
 	round int
@@ -234,7 +235,11 @@ func (d *warden) renew(tries int, done func()) {
 			done()
 			return
 		}
-		next, due := failover.Renew(d.observation())
+		o := d.observation()
+		if d.w.mutation == RenewOverSeal {
+			o.Database.SealedTerm = 0
+		}
+		next, due := failover.Renew(o)
 		if !due {
 			done()
 			return

@@ -112,6 +112,8 @@ type world struct {
 	// gap bounds the time from a commit's check to its flush: the assumption is that it is below the margin.
 	gap            time.Duration
 	replicationLag time.Duration
+	// refuses: neither region lets the other's wardens ask for a switchover.
+	refuses bool
 
 	store              store
 	control            control
@@ -136,7 +138,11 @@ type world struct {
 	// grantedTerm was acquired by a grant. byHand counts what operators did that may lose payments.
 	grantedTerm term.Number
 	byHand      int
-	kept        map[int32]bool
+	// kept are the payments that are on a volume which was left behind, exported those that an export of one has.
+	kept, exported map[int32]bool
+	// snapshots are the volumes that a rebuild has left. recreated: the record was lost, and what it said with it.
+	snapshots []*volume
+	recreated bool
 
 	healedAt, lastAck, outage instant
 	lostAt                    instant
@@ -159,8 +165,8 @@ type site struct {
 	db      *database
 	wardens [2]*warden
 	app     *application
-	// exported is the newest term of the volume whose tail has been exported.
-	exported term.Number
+	// exported are the terms that ended the volumes whose tails have been exported.
+	exported []term.Number
 	// wallStep is by how much the machines' wall clocks have been stepped.
 	wallStep time.Duration
 	// reserved is a payment that waits to be finished in the last moment of a lease.
@@ -173,6 +179,8 @@ const (
 	faultPhase  = 75 * time.Second
 	longPhase   = 6 * time.Minute
 	endEvery    = 5 * time.Second
+	// takeoverBudget is what a new record has, and a switchover restores.
+	takeoverBudget = 3
 	// namedFor is how long a warden must have named a decision, while nothing else can come, before the run believes that it
 	// waits for a person.
 	namedFor = 90 * time.Second
@@ -188,6 +196,7 @@ func Run(seed uint64, opt Options) Result {
 	w.settle()
 	if w.violation == "" {
 		w.checkKept()
+		w.checkSaid()
 	}
 	return w.result(seed)
 }
@@ -228,7 +237,7 @@ func (w *world) settle() {
 func newWorld(seed uint64, opt Options) *world {
 	w := &world{
 		rng: rand.New(rand.NewPCG(seed, 0x486f6c6466617374)), mutation: opt.Mutation, options: opt, tracing: opt.Trace != nil,
-		lease: opt.Lease, margin: opt.Margin, settings: opt.Settings, kept: map[int32]bool{}, servedBy: map[term.Number]*site{},
+		lease: opt.Lease, margin: opt.Margin, settings: opt.Settings, kept: map[int32]bool{}, exported: map[int32]bool{}, servedBy: map[term.Number]*site{},
 		acquirer: acquirer{charged: map[int32]bool{}}, servers: 2,
 		purchases: make([]purchase, 0, 256), payments: make([]int32, 0, 256), events: make(queue, 0, 128), slots: make([]slot, 0, 128),
 	}
@@ -265,7 +274,7 @@ func newWorld(seed uint64, opt Options) *world {
 func (w *world) firstRecord() term.Record {
 	return term.Record{
 		Deployment: "simulated", Version: 1, Term: 1, Holder: "primary", Nonce: "init", LeaseMS: w.lease.Milliseconds(),
-		MarginMS: w.margin.Milliseconds(), State: term.Held, TakeoverBudget: 3,
+		MarginMS: w.margin.Milliseconds(), State: term.Held, TakeoverBudget: takeoverBudget,
 	}
 }
 
@@ -284,6 +293,7 @@ func (w *world) draw() {
 	if w.chance(0.25) {
 		w.slow = 0.03
 	}
+	w.refuses = w.chance(0.3)
 	w.profile = w.drawProfile()
 	w.ownSettings = w.profile == RegionLoss || w.chance(0.5)
 	w.settings.Mode = failover.Automatic
