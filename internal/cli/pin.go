@@ -31,6 +31,14 @@ func (f *whoFlags) who() string {
 	return "operator"
 }
 
+// words are both in one.
+func (f *whoFlags) words() string {
+	if f.reason == "" {
+		return f.who()
+	}
+	return f.who() + ": " + f.reason
+}
+
 // tellProgress writes what happens to standard error, with the seconds since now.
 func tellProgress(cmd *cobra.Command) func(string) {
 	began := time.Now()

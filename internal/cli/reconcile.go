@@ -34,6 +34,7 @@ type exportFlags struct {
 	snapshot, oldVolume, dir string
 	saved                    bool
 	dsns                     []string
+	who                      whoFlags
 }
 
 func newReconcileExportCommand() *cobra.Command {
@@ -42,7 +43,7 @@ func newReconcileExportCommand() *cobra.Command {
 		e exportFlags
 	)
 	cmd := &cobra.Command{
-		Use:   "export (--snapshot DSN | --old-volume DSN) --dir FOLDER",
+		Use:   "export (--snapshot HOST | --old-volume HOST) --dir FOLDER",
 		Short: "Save what only the old site's database has, from the snapshot that the database service kept",
 		Long: `Compare a restored snapshot, or an old volume that still runs, with the database that serves now, and save the rows of
 the protected tables that the latter lacks or has otherwise, in the same form as the returned site's wardens do. Both
@@ -52,8 +53,10 @@ It also says the gap: when what was lost can have been committed. With --saved t
 the term is saved, which ends the alarm about it. Restore the snapshot named rds:unplanned-global-failover-…, not one of
 the daily ones: those lack the end of the term, and this command can't see that.
 
-The surviving database is found through the term record, and reached as in 'holdfast init'.`,
-		Example: "  holdfast reconcile export --snapshot \"host=… user=… dbname=…\" --dir tails --saved --config holdfast.json",
+HOST is the endpoint of the restored cluster or instance; port, user, database and password are the deployment's (DB_PASSWORD,
+or the secret of the site that does not serve). Where they are not, pass a whole connection string. The surviving
+database is found through the term record, and reached as in 'holdfast init'.`,
+		Example: "  holdfast reconcile export --snapshot tail-1.….rds.amazonaws.com --dir tails --saved --config holdfast.json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := e.check(); err != nil {
@@ -75,18 +78,19 @@ The surviving database is found through the term record, and reached as in 'hold
 	}
 	f.register(cmd, defaultCompareTimeout)
 	flags := cmd.Flags()
-	flags.StringVar(&e.snapshot, "snapshot", "", "`DSN` of a database that was restored from the snapshot")
-	flags.StringVar(&e.oldVolume, "old-volume", "", "`DSN` of the old site's own database, not rebuilt yet")
+	flags.StringVar(&e.snapshot, "snapshot", "", "`HOST or DSN` of a database that was restored from the snapshot")
+	flags.StringVar(&e.oldVolume, "old-volume", "", "`HOST or DSN` of the old site's own database, not rebuilt yet")
 	flags.StringVar(&e.dir, "dir", "", "`folder` of exports; the export gets a folder of its own in it")
 	flags.BoolVar(&e.saved, "saved", false, "when all is saved, write into the term record that the end of the term is")
 	dsnFlag(cmd, &e.dsns)
+	e.who.register(cmd)
 	return cmd
 }
 
 func (e exportFlags) check() error {
 	switch {
 	case (e.snapshot == "") == (e.oldVolume == ""):
-		return usagef("what is to be compared? pass --snapshot DSN or --old-volume DSN, one of them")
+		return usagef("what is to be compared? pass --snapshot HOST or --old-volume HOST, one of them")
 	case e.dir == "":
 		return usagef("where to? pass --dir FOLDER")
 	}
@@ -115,9 +119,13 @@ func (e exportFlags) export(ctx context.Context, op *operator.Operator, log *slo
 		return exported{}, err
 	}
 	defer survivor.Close(context.WithoutCancel(ctx))
-	dsn, source := e.snapshot, reconcile.KeptSnapshot
-	if dsn == "" {
-		dsn, source = e.oldVolume, reconcile.OldVolume
+	place, source := e.snapshot, reconcile.KeptSnapshot
+	if place == "" {
+		place, source = e.oldVolume, reconcile.OldVolume
+	}
+	dsn, err := oldDSN(ctx, op, place, site)
+	if err != nil {
+		return exported{}, err
 	}
 	old, err := dial(ctx, dsn)
 	if err != nil {
@@ -130,12 +138,31 @@ func (e exportFlags) export(ctx context.Context, op *operator.Operator, log *slo
 	}
 	x := exported{Folder: s.Folder, SHA256: s.SHA256, Survivor: site, Already: s.AlreadyExported, Summary: s}
 	if e.saved {
-		if _, err := op.TailSaved(ctx, s.Term, &s); err != nil {
+		if _, err := op.TailSaved(ctx, s.Term, e.who.words(), &s); err != nil {
 			return exported{}, fmt.Errorf("the tail is saved in %s, but the term record was not told: %w", s.Folder, err)
 		}
 		x.TailSaved = true
 	}
 	return x, nil
+}
+
+// oldDSN is how to reach the old database: as told, or at a host with what the site that does not serve has for the rest.
+func oldDSN(ctx context.Context, op *operator.Operator, place, survivor string) (string, error) {
+	if strings.Contains(place, "=") || strings.Contains(place, "://") {
+		return place, nil
+	}
+	for _, s := range op.Config().Sites {
+		if s.Name == survivor {
+			continue
+		}
+		s.DBEndpoint, s.DBReaderEndpoint = place, ""
+		found, err := databases(ctx, op, nil, s)
+		if err != nil {
+			return "", err
+		}
+		return found[s.Name][0], nil
+	}
+	return "", usagef("--snapshot %s: the deployment has no site but %s: pass a whole connection string", place, survivor)
 }
 
 func (x exported) writeText(out io.Writer) error {
@@ -169,6 +196,7 @@ func NewTailCommand() *cobra.Command {
 		f      deploymentFlags
 		n      int64
 		folder string
+		who    whoFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "tail --saved-of TERM",
@@ -196,7 +224,7 @@ command is for an export that was made before (--export, which is checked), or f
 			if err != nil {
 				return err
 			}
-			r, err := op.TailSaved(ctx, term.Number(n), export)
+			r, err := op.TailSaved(ctx, term.Number(n), who.words(), export)
 			if err != nil {
 				return err
 			}
@@ -207,6 +235,7 @@ command is for an export that was made before (--export, which is checked), or f
 		},
 	}
 	f.register(cmd, defaultLookTimeout)
+	who.register(cmd)
 	cmd.Flags().Int64Var(&n, "saved-of", 0, "the `term` whose end has been saved")
 	cmd.Flags().StringVar(&folder, "export", "", "`folder` of the export that saved it; it must be whole and end with that term")
 	return cmd

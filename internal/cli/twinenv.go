@@ -123,7 +123,7 @@ func (i runInfo) writeShell(t *twin.Twin) error {
 	}
 	files := map[string]string{
 		outputsFile:  string(outputs) + "\n",
-		passwordFile: passwordLines(config, t.DatabasePassword()),
+		passwordFile: passwordLines(config, t.DatabasePassword(), t.RestoreAddresses),
 	}
 	names, err := endpointNames(t, config)
 	if err != nil {
@@ -202,12 +202,16 @@ func (i runInfo) shims(folder, self string, endpoints [][2]string) map[string]st
 	}
 }
 
-// passwordLines are what psql reads as PGPASSFILE.
-func passwordLines(config operator.Config, password string) string {
+// passwordLines are what psql reads as PGPASSFILE, for the endpoints and for what may be restored beside them.
+func passwordLines(config operator.Config, password string, restored func(region string) []netip.Addr) string {
 	var b strings.Builder
 	escape := strings.NewReplacer(`\`, `\\`, ":", `\:`)
 	for _, s := range config.Sites {
-		for _, host := range []string{s.DBEndpoint, s.DBReaderEndpoint} {
+		hosts := []string{s.DBEndpoint, s.DBReaderEndpoint}
+		for _, address := range restored(s.Region) {
+			hosts = append(hosts, address.String())
+		}
+		for _, host := range hosts {
 			fmt.Fprintf(&b, "%s:%d:*:%s:%s\n", escape.Replace(host), s.DBPort, escape.Replace(s.DBUser), escape.Replace(password))
 		}
 	}

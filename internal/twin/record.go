@@ -158,6 +158,9 @@ func (t *Twin) TailFolders() []string {
 	return folders
 }
 
+// RestoreAddresses are those that clusters restored from a snapshot get in a region.
+func (t *Twin) RestoreAddresses(region string) []netip.Addr { return t.aurora.RestoreAddresses(region) }
+
 // DatabasePassword is the master user's password, the same at both sites.
 func (t *Twin) DatabasePassword() string { return t.password }
 

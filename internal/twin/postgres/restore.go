@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -48,7 +49,7 @@ func (a *Aurora) RestoreCluster(region, identifier, snapshot string) (Cluster, e
 	for slices.ContainsFunc(a.restored, func(other *restored) bool { return other.slot == r.slot }) {
 		r.slot++
 	}
-	address := a.opt.Fabric.Allocate(region, "restored:"+strconv.Itoa(r.slot)).String()
+	address := a.restoreAddress(region, r.slot).String()
 	r.spec = topology.DBCluster{
 		Region: region, Identifier: identifier, ARN: siblingARN(spec.ARN, spec.Identifier, identifier),
 		Engine: spec.Engine, EngineVersion: spec.EngineVersion, Endpoint: address, ReaderEndpoint: address, Port: spec.Port,
@@ -84,6 +85,19 @@ func checkIdentifier(identifier string) (string, error) {
 // siblingARN is an ARN with another identifier at its end.
 func siblingARN(arn, identifier, other string) string {
 	return strings.TrimSuffix(arn, identifier) + other
+}
+
+func (a *Aurora) restoreAddress(region string, slot int) netip.Addr {
+	return a.opt.Fabric.Allocate(region, "restored:"+strconv.Itoa(slot))
+}
+
+// RestoreAddresses are the addresses that restored clusters of a Region get.
+func (a *Aurora) RestoreAddresses(region string) []netip.Addr {
+	addresses := make([]netip.Addr, maxRestored)
+	for slot := range addresses {
+		addresses[slot] = a.restoreAddress(region, slot)
+	}
+	return addresses
 }
 
 // restorable finds the snapshot, and the cluster that it was taken of. The caller holds the lock.
