@@ -32,6 +32,8 @@ const (
 	nameVariable   = "HOLDFAST_TWIN"
 	configVariable = "HOLDFAST_CONFIG"
 	dnsVariable    = "HOLDFAST_DNS_SERVER"
+	// acquirerVariable is payd's own, for what asks the acquirer as payd does.
+	acquirerVariable = "PAYD_ACQUIRER_URL"
 )
 
 // leakingVariables could lead a client to another account or to another endpoint than the twin's.
@@ -62,6 +64,7 @@ func (i runInfo) exports() [][2]string {
 		{"no_proxy", host},
 		{configVariable, i.Config},
 		{dnsVariable, i.Resolver},
+		{acquirerVariable, i.Acquirer},
 		{nameVariable, i.Name},
 	}
 }
