@@ -74,7 +74,7 @@ $$;
 -- How long commits will pass, in whole milliseconds; no row without a valid lease. Ask in a statement that goes out with
 -- COMMIT, and acknowledge only while less than this has gone by on the own clock since before they were sent.
 CREATE OR REPLACE VIEW holdfast.remaining_lease AS
-SELECT greatest(0, floor(extract(epoch FROM l.valid_until - pg_catalog.clock_timestamp()) * 1000))::bigint AS ms
+SELECT greatest(0, floor(date_part('epoch', l.valid_until - pg_catalog.clock_timestamp()) * 1000))::bigint AS ms
 FROM holdfast.write_lease AS l
 WHERE l.term > l.sealed_term AND l.server_started = pg_catalog.pg_postmaster_start_time();
 
