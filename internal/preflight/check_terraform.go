@@ -40,7 +40,7 @@ func (dir TerraformFolder) Plan(ctx context.Context) (changes bool, summary stri
 	case errors.As(err, &exit) && exit.ExitCode() == 2: // documented: 2 is a plan with changes
 		return true, summaryOf(out.String()), nil
 	case errors.As(err, &exit):
-		return false, "", fmt.Errorf("terraform plan in %s: %w: %s", string(dir), err, lastLines(complaint.String()))
+		return false, "", fmt.Errorf("terraform plan in %s: %w: %s", string(dir), err, errorsOf(complaint.String()))
 	}
 	return false, "", fmt.Errorf("run terraform in %s: %w", string(dir), err)
 }
@@ -53,6 +53,20 @@ func summaryOf(plan string) string {
 		}
 	}
 	return lastLines(plan)
+}
+
+// errorsOf are the headings of what terraform complains about; below each there are lines of context.
+func errorsOf(complaint string) string {
+	var headings []string
+	for _, line := range strings.Split(complaint, "\n") {
+		if strings.HasPrefix(line, "Error: ") && len(headings) < planLines {
+			headings = append(headings, strings.TrimSpace(line))
+		}
+	}
+	if len(headings) == 0 {
+		return lastLines(complaint)
+	}
+	return strings.Join(headings, " / ")
 }
 
 func lastLines(text string) string {
