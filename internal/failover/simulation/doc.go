@@ -23,7 +23,8 @@
 //     either site, a recovery worker, a ledger with two entries per payment.
 //   - Faults, at any instant and in any number: see the list in fault.go. A trap freezes or crashes a warden right
 //     before or right after one of its effects. Operators ask for hand-overs, promote by hand, approve, accept the loss of
-//     data, pin a site while the store is gone, and publish a longer lease, whatever else goes on.
+//     data, pin a site while the store is gone, vouch that a pinned site is lost, save a tail from a snapshot, create a lost
+//     record anew, and publish a longer lease, whatever else goes on.
 //
 // # What is checked, after every step
 //
@@ -32,10 +33,14 @@
 //     Elsewhere, because a holder that takes its term back goes on under the next one on the same server, where an old
 //     snapshot may still pass under the former: one ledger, one site, no harm.
 //   - I2: a granted hand-over loses no acknowledged payment; a takeover that no person forced loses no more than its
-//     gate allows; at the end each is in a surviving ledger, in an export, or on a volume that was kept.
+//     gate allows; at the end each is in a surviving ledger, in an export, or on a volume that was kept, and if it is in
+//     neither of the first two the record says that the end of a term is missing.
 //   - I3: no purchase is charged twice.
 //   - I4: every database's ledger adds up to zero in every currency.
-//   - I5: once faults are over a site serves, or a warden names the decision that it waits for.
+//   - I5: once faults are over a site serves, or a warden names the decision that it waits for: one that only a person can
+//     make, and that nothing else comes before.
+//   - P17 and P19, which no invariant needs: a warden takes over only if the mode lets it, and for health only within budget
+//     and cool-down.
 //
 // # What is assumed
 //
@@ -46,8 +51,8 @@
 // # What is not modelled
 //
 // The contents of PostgreSQL's pages and of AWS's answers, which the fence's own tests and the twin's drills have for
-// real; forwarding, capacity and DNS beyond one health check, which no safety rests on; the re-creation of a lost record
-// by "holdfast init".
+// real; forwarding, capacity and DNS beyond one health check, which no safety rests on; the restore of a snapshot as a
+// cluster of its own.
 //
 // # Why it can be believed
 //

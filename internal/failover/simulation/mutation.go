@@ -37,8 +37,6 @@ const (
 	EmptyStart
 	// InitAtOnce creates a lost record anew although wardens may still trust in it (P1).
 	InitAtOnce
-	// RenewOverSeal renews and goes on after an expiry although the term is sealed (P6).
-	RenewOverSeal
 	// ServeFirst writes served_term with the term itself, before the database is the writer and has the term in it (P13).
 	ServeFirst
 	// IgnoreMode lets the wardens decide in every mode (P17).
@@ -91,7 +89,7 @@ var names = [mutations]string{
 	NoMutation: "none", NoMargin: "no-margin", WallClock: "wall-clock", ClockThatStandsStill: "clock-that-stands-still",
 	TrustFromAnswer: "trust-from-answer", HolderNameGivesTrust: "holder-name-gives-trust", WatchFromRequest: "watch-from-request",
 	ClearInsteadOfTakeBack: "clear-instead-of-take-back", LocalSettings: "local-settings", EmptyStart: "empty-start", InitAtOnce: "init-at-once",
-	RenewOverSeal: "renew-over-seal", ServeFirst: "serve-first", IgnoreMode: "ignore-mode", IgnoreBudget: "ignore-budget",
+	ServeFirst: "serve-first", IgnoreMode: "ignore-mode", IgnoreBudget: "ignore-budget",
 
 	ForeignLeaseRow: "foreign-lease-row", FenceAtStatementStart: "fence-at-statement-start", IntervalInSQL: "interval-in-sql",
 	ShortenInsteadOfSeal: "shorten-instead-of-seal", SealWithoutDrain: "seal-without-drain",

@@ -235,11 +235,7 @@ func (d *warden) renew(tries int, done func()) {
 			done()
 			return
 		}
-		o := d.observation()
-		if d.w.mutation == RenewOverSeal {
-			o.Database.SealedTerm = 0
-		}
-		next, due := failover.Renew(o)
+		next, due := failover.Renew(d.observation())
 		if !due {
 			done()
 			return

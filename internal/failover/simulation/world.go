@@ -272,9 +272,13 @@ func newWorld(seed uint64, opt Options) *world {
 }
 
 func (w *world) firstRecord() term.Record {
+	budget := takeoverBudget
+	if !w.ownSettings {
+		budget = 1 // more hand-overs for health than that need more patience than a run has
+	}
 	return term.Record{
 		Deployment: "simulated", Version: 1, Term: 1, Holder: "primary", Nonce: "init", LeaseMS: w.lease.Milliseconds(),
-		MarginMS: w.margin.Milliseconds(), State: term.Held, TakeoverBudget: takeoverBudget,
+		MarginMS: w.margin.Milliseconds(), State: term.Held, TakeoverBudget: budget,
 	}
 }
 
@@ -305,7 +309,7 @@ func (w *world) draw() {
 		s := &w.settings
 		s.MaxLag = w.lease + w.lease/4
 		s.DatabaseThreshold, s.AppThreshold, s.BalancerThreshold = s.DatabaseThreshold/6, s.AppThreshold/6, s.BalancerThreshold/6
-		s.HandoffTimeout, s.BeaconMaxAge, s.CoolDown = s.HandoffTimeout/15, s.BeaconMaxAge/3, s.CoolDown/60
+		s.HandoffTimeout, s.BeaconMaxAge, s.CoolDown = s.HandoffTimeout/15, s.BeaconMaxAge/3, s.CoolDown/20
 	}
 	switch w.rng.IntN(12) {
 	case 0:
