@@ -379,13 +379,15 @@ func newFenceInstallCommand() *cobra.Command {
 		dsn     string
 		tables  []string
 		timeout time.Duration
+		without bool
 	)
 	cmd := &cobra.Command{
 		Use:   "install --tables TABLE,…",
 		Short: "Put the fence onto tables of the active site's database",
 		Long: `Install the schema "holdfast" and a deferred constraint trigger on each table, as the role of the connection, which
-must own the tables. Both may be done again. From then on the tables take writes only while a warden's lease is valid:
-start the wardens first, or writes stop. payd's own migrations do this for payd.`,
+must own the tables. Both may be done again. From then on the tables take writes only while a warden's lease is valid, so
+nothing is protected before there is one. A table that a transaction holds for longer than a second is left alone: whoever
+waits for its lock would have all later writers wait. payd's own migrations do this for payd.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dsn == "" {
@@ -396,7 +398,7 @@ start the wardens first, or writes stop. payd's own migrations do this for payd.
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			if err := operator.InstallFence(ctx, dsn, tables); err != nil {
+			if err := operator.InstallFence(ctx, dsn, tables, without); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "the write fence is on %s\n", strings.Join(tables, ", "))
@@ -405,6 +407,7 @@ start the wardens first, or writes stop. payd's own migrations do this for payd.
 	}
 	cmd.Flags().StringVar(&dsn, "dsn", "", "connection string of the active site's writer (DATABASE_URL)")
 	cmd.Flags().StringSliceVar(&tables, "tables", nil, "tables to protect, as in public.payments,public.entries")
+	cmd.Flags().BoolVar(&without, "without-lease", false, "also where no lease is valid: nobody writes to the tables yet")
 	cmd.Flags().DurationVar(&timeout, "timeout", defaultLookTimeout, "how long to wait")
 	return cmd
 }

@@ -540,10 +540,10 @@ func TestStatusSeesRenewals(t *testing.T) {
 func TestInstallFence(t *testing.T) {
 	_, dsn := pgservertest.Start(t, nil)
 	ctx := t.Context()
-	if err := InstallFence(ctx, dsn, nil); ExitCode(err) != 2 {
+	if err := InstallFence(ctx, dsn, nil, false); ExitCode(err) != 2 {
 		t.Errorf("without tables: %v", err)
 	}
-	if err := InstallFence(ctx, "postgres://u@127.0.0.1:1/x", []string{"t"}); ExitCode(err) != 3 {
+	if err := InstallFence(ctx, "postgres://u@127.0.0.1:1/x", []string{"t"}, false); ExitCode(err) != 3 {
 		t.Errorf("without a database: %v", err)
 	}
 	conn, err := pgx.Connect(ctx, dsn)
@@ -554,8 +554,31 @@ func TestInstallFence(t *testing.T) {
 	if _, err := conn.Exec(ctx, "create table t (n int)"); err != nil {
 		t.Fatal(err)
 	}
+	soon, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := InstallFence(soon, dsn, []string{"public.t"}, false); !errors.Is(err, ErrRefused) {
+		t.Errorf("without a lease: %v", err)
+	}
+	busy, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close(ctx)
+	tx, err := busy.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(ctx, "insert into t values (0)"); err != nil {
+		t.Errorf("a write before the fence: %v", err)
+	}
+	if err := InstallFence(ctx, dsn, []string{"public.t"}, true); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "pg_stat_activity") {
+		t.Errorf("over a table that is in use: %v", err)
+	}
+	if err := tx.Rollback(ctx); err != nil {
+		t.Fatal(err)
+	}
 	for range 2 {
-		if err := InstallFence(ctx, dsn, []string{"public.t"}); err != nil {
+		if err := InstallFence(ctx, dsn, []string{"public.t"}, true); err != nil {
 			t.Fatal(err)
 		}
 	}
