@@ -32,7 +32,8 @@ func newVerifyCommand() *cobra.Command {
 		Long: `Check journals as the wardens write them to standard output: every entry carries the hash of the one before, so a change,
 a removal or an insertion breaks the chain, and the first entry that does not fit is named. Every warden also journals
 what the term record says of another's journal; with the journals of both sites in one folder they bear witness for each
-other, so that an end that was cut off shows. --anchor adds what the record or a beacon says now ("journal" in
+other, so that an end that was cut off shows, and a journal that is missing altogether is named as absent, which is no
+failure: it may be the other site's. --anchor adds what the record or a beacon says now ("journal" in
 'holdfast status -o json').
 
 Exit codes: 0 everything fits, 1 something does not, 2 wrong use or no journal there.`,
@@ -76,6 +77,9 @@ func writeEvidence(out io.Writer, r evidence.Report) error {
 			fmt.Fprintf(&b, ", %d lost when a process was killed", j.Lost)
 		}
 		b.WriteString("\n")
+	}
+	for _, a := range r.Absent {
+		fmt.Fprintf(&b, "ABSENT  %s: others bear witness of %d entries, and none of them is here\n", a.Warden, a.Witnessed)
 	}
 	fmt.Fprintf(&b, "%d statements of others about these journals compared\n", r.Anchors)
 	for _, broken := range r.Broken {

@@ -253,3 +253,14 @@ func TestHangingFileSystem(t *testing.T) {
 		t.Errorf("the journal is %q, want two entries of which the second says that the head is not kept", lines)
 	}
 }
+
+// TestAJournalThatIsMissing is named, if only somebody bears witness of it.
+func TestAJournalThatIsMissing(t *testing.T) {
+	_, removed := journalOf(t, "primary/1", 4, nil)
+	lines, _ := journalOf(t, "dr/1", 2, func(i int) string { return evidence.Anchor{Warden: "primary/1", Head: removed[i+2]}.String() })
+	dir := t.TempDir()
+	write(t, dir, "dr.log", lines...)
+	if r := verify(t, dir); len(r.Broken) != 0 || !slices.Equal(r.Absent, []evidence.Absent{{Warden: "primary/1", Witnessed: 4}}) {
+		t.Errorf("broken %v, absent %v", r.Broken, r.Absent)
+	}
+}

@@ -22,6 +22,15 @@ type Report struct {
 	Anchors int `json:"anchors"`
 	// Broken lists what does not fit, the first entry of each journal first.
 	Broken []Break `json:"broken"`
+	// Absent are journals that others bear witness of and that are not here at all: of another site, or removed.
+	Absent []Absent `json:"absent"`
+}
+
+// Absent is a journal that is not here.
+type Absent struct {
+	Warden string `json:"warden"`
+	// Witnessed is the newest entry that others know of.
+	Witnessed int64 `json:"witnessed"`
 }
 
 // Journal is one warden's journal.
@@ -77,7 +86,23 @@ func Verify(paths []string, anchors ...Anchor) (Report, error) {
 	if r.Broken == nil {
 		r.Broken = []Break{}
 	}
+	r.Absent = v.absent()
 	return r, nil
+}
+
+// absent lists the journals that are witnessed and not here, by name.
+func (v *verifier) absent() []Absent {
+	witnessed := map[string]int64{}
+	for _, a := range v.anchors {
+		if v.journals[a.Warden] == nil {
+			witnessed[a.Warden] = max(witnessed[a.Warden], a.Head.Sequence)
+		}
+	}
+	list := []Absent{}
+	for _, name := range slices.Sorted(maps.Keys(witnessed)) {
+		list = append(list, Absent{Warden: name, Witnessed: witnessed[name]})
+	}
+	return list
 }
 
 // filesOf lists a file, or all files below a folder, in order of their names.
