@@ -12,6 +12,8 @@ import (
 const (
 	// RegionLoss kills everything in the active site's region at once.
 	RegionLoss = twin.RegionLoss
+	// CutOff is the twin's isolated active site, cut off from its clients too: alive, and alone.
+	CutOff = "cut-off"
 	// FreezeThaw freezes whichever site is active, again and again.
 	FreezeThaw = "freeze-thaw"
 	// SecondFailure strikes the standby while it takes over from a lost region.
@@ -108,7 +110,12 @@ func scenarios() []scenario {
 		},
 		{
 			twin.IsolatedActive, "the active site is cut off from the other site and from the store; clients still reach it",
-			"it stops writing at its trust deadline, the other site takes over, and it is rebuilt", mustTakeOver, (*drill).isolatedActive,
+			"it stops writing at its trust deadline, the other site takes over, and it is rebuilt", mustTakeOver, isolated(twin.Fault{Name: twin.IsolatedActive}),
+		},
+		{
+			CutOff, "the active site is cut off from the other site, from the store and from its clients",
+			"it stops writing at its trust deadline, the other site takes over and the clients follow DNS, and it is rebuilt", mustTakeOver,
+			isolated(twin.Fault{Name: twin.IsolatedActive, Clients: true}),
 		},
 		{
 			twin.IsolatedStandby, "the standby site is cut off from the other site and from the store",
@@ -220,15 +227,19 @@ func (d *drill) storeLoss(ctx context.Context) []step {
 	}
 }
 
-func (d *drill) isolatedActive(ctx context.Context) []step {
-	l := d.o.Limits
-	return []step{
-		{Fault, l.Fault, d.strike(twin.Fault{Name: twin.IsolatedActive, Site: d.first})},
-		{Takeover, l.Takeover, d.takeover},
-		{Hold, l.Hold, d.pastDeadline(ctx, 1)},
-		{Clear, l.Return, d.clear(twin.IsolatedActive)},
-		{Rejoin, l.Rejoin, d.rejoin},
-		{RunOn, l.RunOn, d.runOn},
+// isolated is a fault that leaves the active site running and alone.
+func isolated(f twin.Fault) func(*drill, context.Context) []step {
+	return func(d *drill, ctx context.Context) []step {
+		l, fault := d.o.Limits, f
+		fault.Site = d.first
+		return []step{
+			{Fault, l.Fault, d.strike(fault)},
+			{Takeover, l.Takeover, d.takeover},
+			{Hold, l.Hold, d.pastDeadline(ctx, 1)},
+			{Clear, l.Return, d.clear(fault.Name)},
+			{Rejoin, l.Rejoin, d.rejoin},
+			{RunOn, l.RunOn, d.runOn},
+		}
 	}
 }
 
