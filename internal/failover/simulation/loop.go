@@ -15,30 +15,38 @@ const afterEffect = 10 * time.Millisecond
 // the application, in the order that package warden explains.
 func (d *warden) observe() {
 	d.observing = true
-	began := d.now()
-	var database failover.DatabaseView
-	var cluster failover.ClusterView
-	var app failover.AppView
-	waiting := 3
-	join := func() {
-		if waiting--; waiting == 0 {
-			d.observed(began, database, cluster, app)
-		}
-	}
+	l := &d.look // the only one under way
+	*l = look{began: d.now(), waiting: 3}
 	d.databaseView(func(v failover.DatabaseView) {
-		database = v
+		l.database = v
 		d.clusterView(func(v failover.ClusterView) {
-			cluster = v
-			read := func() { d.read(func(bool) { join() }) }
-			if database.Writer && cluster.Writer == d.site.peer.name {
-				d.sealedSince(&database, read)
+			l.cluster = v
+			if l.database.Writer && v.Writer == d.site.peer.name {
+				d.sealedSince(&l.database, d.readToo)
 				return
 			}
-			read()
+			d.readToo()
 		})
 	})
-	d.beacons(0, join)
-	d.appView(func(v failover.AppView) { app = v; join() })
+	d.beacons(0, d.join)
+	d.appView(func(v failover.AppView) { l.app = v; d.join() })
+}
+
+// look is an observation under way: three chains of requests, which end in [warden.join].
+type look struct {
+	began    term.Instant
+	database failover.DatabaseView
+	cluster  failover.ClusterView
+	app      failover.AppView
+	waiting  int
+}
+
+func (d *warden) readToo() { d.read(func(bool) { d.join() }) }
+
+func (d *warden) join() {
+	if d.look.waiting--; d.look.waiting == 0 {
+		d.observed(&d.look)
+	}
 }
 
 func (d *warden) databaseView(done func(failover.DatabaseView)) {
@@ -114,9 +122,9 @@ func (d *warden) beacons(replica int, done func()) {
 }
 
 // observed decides, and begins the step if none is under way.
-func (d *warden) observed(began term.Instant, database failover.DatabaseView, cluster failover.ClusterView, app failover.AppView) {
-	m := &d.memory
-	m.Database, m.Cluster, m.App = database, cluster, app
+func (d *warden) observed(l *look) {
+	m, database, began := &d.memory, &l.database, l.began
+	m.Database, m.Cluster, m.App = l.database, l.cluster, l.app
 	m.TailExported, m.TailSaved = slices.Contains(d.site.exported, database.HighestTerm()), 0
 	for _, t := range m.Store.Record.TailOf {
 		if m.Store.Record.Holder != d.site.name && slices.Contains(d.site.exported, t) {

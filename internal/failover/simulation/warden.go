@@ -16,6 +16,7 @@ type warden struct {
 	index    int
 	memory   failover.Memory
 	decision failover.Decision
+	look     look
 	// The loop: whether an observation is under way, whether a step is, and the step that was begun last.
 	observing, busy, effective bool
 	last                       failover.Step
@@ -45,7 +46,11 @@ func newWarden(s *site, index int) *warden {
 func (d *warden) start() {
 	*d = warden{process: d.process, index: d.index, localLease: d.localLease}
 	d.after(d.w.between(0, time.Second), d.renewTick)
-	d.after(d.w.between(0, time.Second), d.observe)
+	d.after(d.w.between(0, time.Second), func() {
+		if !d.observing { // as it is after a crash in the middle of an observation, which goes on to its end
+			d.observe()
+		}
+	})
 }
 
 // now is the clock that leases are measured with.

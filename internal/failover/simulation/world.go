@@ -183,7 +183,7 @@ const (
 	takeoverBudget = 3
 	// namedFor is how long a warden must have named a decision, while nothing else can come, before the run believes that it
 	// waits for a person.
-	namedFor = 90 * time.Second
+	namedFor = 60 * time.Second
 )
 
 // Run simulates one seed.
