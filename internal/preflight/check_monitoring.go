@@ -53,7 +53,10 @@ func (p *preflight) checkSubscriptions(ctx context.Context) []Finding {
 			findings = append(findings, of(site).unknown("topics of the alarms", err, "listed", remedyAsk))
 			continue
 		}
-		for _, topic := range topics(alarms) {
+		named := topics(alarms)
+		findings = append(findings, of(site).want(len(named) > 0, "topics of the alarms", len(named), "at least one",
+			"give the alarms of "+site.Region+" an SNS topic of that region as their action, as the Terraform has it"))
+		for _, topic := range named {
 			findings = append(findings, p.topic(ctx, site.Region, topic)...)
 		}
 	}

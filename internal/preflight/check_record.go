@@ -30,6 +30,8 @@ func (p *preflight) checkRecord(context.Context) []Finding {
 			fmt.Sprintf("%v and %v, as the Terraform says", p.cfg.Lease(), p.cfg.Margin()), "the record decides; change the Terraform's settings to it, or the record's"),
 		s.prefer(r.TakeoverBudget > 0, "budget of hand-overs for health", r.TakeoverBudget, "above 0",
 			"without it a hand-over for health waits for 'holdfast approve'; takeovers from a lost region do not"),
+		s.prefer(len(r.TailOf) == 0, "lost tail", map[bool]string{true: "none is unsaved", false: fmt.Sprintf("the end of terms %v has not been exported", r.TailOf)}[len(r.TailOf) == 0],
+			"none is unsaved", "let the returned site export it, or read it from the service's snapshot and run 'holdfast tail'"),
 	}
 	if w := r.Wanted; w != nil {
 		findings = append(findings, s.want(false, "request", fmt.Sprintf("site %s is wanted by %s since %s", w.Site, w.By, w.At.Format(time.RFC3339)),

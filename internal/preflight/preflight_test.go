@@ -121,6 +121,7 @@ var breakages = []breakage{
 	{"record", "lease and margin", preflight.Warn, func(w *world) { w.status.Record.LeaseMS = 30_000 }},
 	{"record", "request", preflight.Fail, func(w *world) { w.status.Record.Wanted = &term.Wanted{Site: "dr"} }},
 	{"record", "budget", preflight.Warn, func(w *world) { w.status.Record.TakeoverBudget = 0 }},
+	{"record", "lost tail", preflight.Warn, func(w *world) { w.status.Record.TailOf = []term.Number{2} }},
 	{"term-table", "consistency", preflight.Fail, func(w *world) { tb := w.tables[west]; tb.Consistency = "EVENTUAL"; w.tables[west] = tb }},
 	{"term-table", "witness in us-east-2", preflight.Fail, func(w *world) { tb := w.tables[east]; tb.Witnesses = nil; w.tables[east] = tb }},
 	{"wardens", "wardens", preflight.Fail, func(w *world) { service(w, "warden-dr", 1, 1) }},
@@ -192,6 +193,7 @@ var breakages = []breakage{
 			s[0].Confirmed = false
 		}
 	}},
+	{"subscriptions", "topics of the alarms", preflight.Fail, func(w *world) { w.alarms[west][0].Actions = []string{"arn:aws:automate:us-west-2:ec2:stop"} }},
 	{"dns", "PRIMARY record", preflight.Fail, func(w *world) { w.records = w.records[1:] }},
 	{"dns", "target", preflight.Fail, func(w *world) { w.records[1].Alias = "primary.elb.example.com" }},
 	{"dns", "TTL", preflight.Fail, func(w *world) { w.records[0].TTL = time.Hour }},
