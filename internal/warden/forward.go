@@ -35,6 +35,8 @@ const (
 	// forwardIdle is what an Application Load Balancer waits for an answer by default.
 	forwardIdle = 60 * time.Second
 	forwardDial = 5 * time.Second
+	// forwardRead bounds the arrival of a request, so that a body that trickles does not keep its slot.
+	forwardRead = 60 * time.Second
 	// forwardConns is how many idle connections to the other site are kept.
 	forwardConns = 256
 )
@@ -157,6 +159,6 @@ func (w *Warden) serveForward(ctx context.Context, listener net.Listener) error 
 	}
 	defer f.transport.CloseIdleConnections()
 	return serveUntil(ctx, listener, &http.Server{
-		Handler: f, ReadHeaderTimeout: requestLimit, IdleTimeout: idleLimit, MaxHeaderBytes: 64 << 10,
+		Handler: f, ReadHeaderTimeout: requestLimit, ReadTimeout: forwardRead, IdleTimeout: idleLimit, MaxHeaderBytes: 64 << 10,
 	}, "forward requests")
 }
