@@ -45,6 +45,9 @@ func conditionsOfServing() []decision {
 		{"late, and this site is wanted", unserved(), both(both(ownWriter, late), func(o *failover.Observation) {
 			o.Store.Record.Wanted = &term.Wanted{Site: "dr"}
 		}), failover.RecordTerm, "writer"},
+		{"the writer is moving here, and the database is a standby still", unserved(), func(o *failover.Observation) {
+			o.Cluster.Moving, o.Cluster.Writer = true, "dr"
+		}, failover.Wait, "changing its writer"},
 		{"the control plane is silent", unserved(), func(o *failover.Observation) { o.Cluster = failover.ClusterView{} }, failover.Wait, "does not say"},
 		{"recorded, and a standby again", unserved(), both(recorded, func(o *failover.Observation) { o.Database.Writer = false }), failover.Wait, "take writes yet"},
 		{"recorded, under an older term's lease", unserved(), both(recorded, func(o *failover.Observation) { o.Database.LeaseTerm = 7 }), failover.Wait, "write lease"},
@@ -91,6 +94,12 @@ func conditionsOfHandover() []decision {
 		{"nobody knows who the writer is", midway(), func(o *failover.Observation) {
 			o.Cluster, o.PeerBeacon.DrainedTerm = failover.ClusterView{}, 7
 		}, failover.Wait, "control plane"},
+		{"handed over, and nobody knows who the writer is", midway(), func(o *failover.Observation) {
+			o.Cluster.Known, o.Cluster.Writer, o.PeerBeacon.DrainedTerm = false, "dr", 7
+		}, failover.Wait, "control plane"},
+		{"the database was away for long, and is well", wanted(serving()), func(o *failover.Observation) {
+			o.For.DatabaseDown = o.Settings.DatabaseThreshold
+		}, failover.Seal, "operator"},
 		{"the target was heard of too long ago", wanted(serving()), func(o *failover.Observation) {
 			o.PeerBeaconAge = o.Settings.BeaconMaxAge + 1
 		}, failover.Wait, "not ready"},
@@ -352,6 +361,32 @@ func TestPinEndsWithTheStore(t *testing.T) {
 		}
 		if d := failover.Decide(o); (d.Step == failover.EndPin) != c.want {
 			t.Errorf("%s: %s (%s)", c.name, d.Step, d.Reason)
+		}
+	}
+}
+
+// TestUncovered: a renewal out of turn is for the holder whose database takes writes that the record does not cover.
+func TestUncovered(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		with func(*failover.Observation)
+		want bool
+	}{
+		{"the report has run out", nil, true},
+		{"the store is silent", func(o *failover.Observation) { o.Store.Readable = false }, false},
+		{"not the holder", func(o *failover.Observation) { o.Store.Record.Holder = "dr" }, false},
+		{"released", func(o *failover.Observation) { o.Store.Record.State = term.Releasing }, false},
+		{"the database is out of sight", func(o *failover.Observation) { o.Database.Reachable = false }, false},
+		{"the database takes no writes", func(o *failover.Observation) { o.Database.Writer = false }, false},
+		{"sealed", func(o *failover.Observation) { o.Database.SealedTerm = 7 }, false},
+	} {
+		o := serving()
+		o.Database.Time = covered.Add(time.Minute)
+		if c.with != nil {
+			c.with(&o)
+		}
+		if got := failover.Uncovered(o); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
 }

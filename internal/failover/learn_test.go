@@ -85,6 +85,7 @@ func TestAnswersThatOvertake(t *testing.T) {
 	if m.Learn("dr", stamped(7, 42, "x"), 45, 51); !m.Store.Missing || m.Store.Readable {
 		t.Errorf("an answer from before brought the record back: %+v", m.Store)
 	}
+	learn(1, 60, 70, 1) // a record that was created anew
 }
 
 // TestSilenceKeepsWhatIsKnown: what was known stays, is not called readable, and the time does not count as watched (P5).

@@ -223,6 +223,9 @@ func TestOutageThatComesAndGoes(t *testing.T) {
 		t.Errorf("after a pause of 10 s the outage is %v old, want 40s", d.BalancerDown)
 	}
 	see(60, true)
+	if d := see(74, true); d.BalancerDown != 64*time.Second {
+		t.Errorf("after 14 s without it the outage is %v old, want 64s", d.BalancerDown)
+	}
 	if d := see(75, true); d.BalancerDown != 0 {
 		t.Errorf("after 15 s without it the outage is still %v old", d.BalancerDown)
 	}
