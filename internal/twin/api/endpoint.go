@@ -55,7 +55,7 @@ type Options struct {
 type Limits struct {
 	// BodyBytes is the largest request body, 1 MiB by default.
 	BodyBytes int64
-	// Concurrent is how many requests run at a time, 256 by default; one more is throttled.
+	// Concurrent is how many requests run at a time in one service of one region, 256 by default; one more is throttled.
 	Concurrent int
 	// Hanging is how many requests to lost regions wait at a time, 1024 by default; one more is cut off at once.
 	Hanging int
@@ -72,8 +72,10 @@ type Endpoint struct {
 	options  Options
 	services map[string]*service // by the service name in a credential scope
 	calls    *callLog
-	// travelling and running are semaphores.
-	travelling, running chan struct{}
+	// travelling is a semaphore; running has one for each service and region, so that a service that hangs takes no other
+	// with it.
+	travelling chan struct{}
+	running    map[place]chan struct{}
 	// streams are the logs seen so far.
 	streams streamList
 	// created is when the twin made its resources.
@@ -100,12 +102,30 @@ func New(options Options) (*Endpoint, error) {
 	options.Limits = options.Limits.withDefaults()
 	e := &Endpoint{
 		options: options, calls: newCallLog(options.Limits.Calls, options.OnCall),
-		travelling: make(chan struct{}, options.Limits.Hanging), running: make(chan struct{}, options.Limits.Concurrent),
+		travelling: make(chan struct{}, options.Limits.Hanging),
 	}
 	e.created = options.Now()
 	e.base, e.close = context.WithCancel(context.Background())
 	e.register()
+	e.running = e.places()
 	return e, nil
+}
+
+// place is a service in a region; the region is "" for all those that the twin does not have.
+type place struct{ service, region string }
+
+func (e *Endpoint) places() map[place]chan struct{} {
+	regions := append([]string{"", e.options.Topology.TermTable.WitnessRegion}, e.options.Topology.TermTable.ReplicaRegions...)
+	for _, s := range e.options.Topology.Sites {
+		regions = append(regions, s.Region)
+	}
+	all := map[place]chan struct{}{}
+	for service := range e.services {
+		for _, region := range regions {
+			all[place{service, region}] = make(chan struct{}, e.options.Limits.Concurrent)
+		}
+	}
+	return all
 }
 
 func (l Limits) withDefaults() Limits {

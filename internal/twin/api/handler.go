@@ -195,10 +195,14 @@ func (e *Endpoint) there(region string) bool {
 
 // serve runs the action, in the region that it was sent to.
 func (x *exchange) serve(ctx context.Context) (reply, bool) {
-	e := x.endpoint
+	here := place{x.scope, x.call.Region}
+	if !x.endpoint.knownRegion(here.region) {
+		here.region = ""
+	}
+	running := x.endpoint.running[here]
 	select {
-	case e.running <- struct{}{}:
-		defer func() { <-e.running }()
+	case running <- struct{}{}:
+		defer func() { <-running }()
 	default:
 		return x.fail(fail("ThrottlingException", "Rate exceeded"))
 	}

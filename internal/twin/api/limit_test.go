@@ -194,6 +194,13 @@ func TestTooManyRequestsAreThrottled(t *testing.T) {
 	<-entered
 	_, err := client.ListTables(t.Context(), &dynamodb.ListTablesInput{})
 	wantError(t, err, "ThrottlingException", 400, "Rate exceeded")
+	// The same service elsewhere, and another service here, go on.
+	if _, err := dynamodb.NewFromConfig(sdkConfig(t, serve(t, e, ""), west)).ListTables(t.Context(), &dynamodb.ListTablesInput{}); err != nil {
+		t.Errorf("in another region: %v", err)
+	}
+	if _, err := sts.NewFromConfig(sdkConfig(t, serve(t, e, ""), east)).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{}); err != nil {
+		t.Errorf("another service: %v", err)
+	}
 	close(leave)
 	if err := <-done; err != nil {
 		t.Error(err)
