@@ -188,6 +188,14 @@ func (w *Warden) exportTail(ctx context.Context) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
+	// The service rebuilds an old volume when it likes, and a rebuilt one lacks nothing: that is not what was asked for.
+	s, err := w.db.Sample(ctx)
+	if err != nil {
+		return outcome{err: fmt.Errorf("look whether the old volume was there to the end of its export: %w", err)}
+	}
+	if s.InRecovery || len(s.Terms) == 0 || s.Terms[len(s.Terms)-1] != o.Database.HighestTerm() {
+		return outcome{err: errors.New("the old volume was rebuilt before the end of its export; the service has kept a snapshot of it")}
+	}
 	if err := writeDurably(marker, summary+"\n"); err != nil {
 		return outcome{err: fmt.Errorf("mark the tail as exported: %w", err)}
 	}

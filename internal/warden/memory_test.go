@@ -319,6 +319,15 @@ func TestTailIsExportedOnce(t *testing.T) {
 		t.Error("a failed export left a mark")
 	}
 	e.err = nil
+	o := w.observe(t.Context())
+	db.state.InRecovery = true
+	if got := w.execute(t.Context(), o, failover.Decision{Step: failover.ExportTail}); got.err == nil || w.observe(t.Context()).TailExported {
+		t.Errorf("a volume that was rebuilt meanwhile counts as exported: %+v", got)
+	}
+	db.state.InRecovery = false
+	if w.observe(t.Context()).TailExported {
+		t.Error("the export of a rebuilt volume left a mark")
+	}
 	expectStep(t, step(w), true)
 	if !w.observe(t.Context()).TailExported {
 		t.Error("a finished export left no mark")
@@ -329,8 +338,8 @@ func TestTailIsExportedOnce(t *testing.T) {
 	}
 	again, _ := quiet(t, newStore(t, r), "primary", "dr", change)
 	expectStep(t, step(again), true)
-	if e.calls != 2 {
-		t.Errorf("exported %d times, want 2 (one failure, one success)", e.calls)
+	if e.calls != 3 {
+		t.Errorf("exported %d times, want 3 (a failure, one of a rebuilt volume, one success)", e.calls)
 	}
 	db.state.Terms = []term.Number{1, 2, 3}
 	if w.observe(t.Context()).TailExported {

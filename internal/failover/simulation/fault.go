@@ -503,6 +503,9 @@ func (w *world) initAfter(wait time.Duration, limit instant) {
 			row := s.db.volume.row
 			r.ServedTerm = max(r.ServedTerm, s.db.newestTerm(), row.term, row.sealed)
 		}
+		// A term that was served may be in neither database, after a stale copy was promoted by hand and the other rebuilt: an
+		// operator who reads the journals passes --highest-term.
+		r.ServedTerm = max(r.ServedTerm, w.latest)
 		r.Term, r.Holder = r.ServedTerm+1, w.control.writer.name
 		w.recreated = true
 		w.trace("an operator creates the record anew: term %d, held by %s", r.Term, r.Holder)

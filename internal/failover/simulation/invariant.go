@@ -263,8 +263,9 @@ func (w *world) decisionAwaited() string {
 				continue
 			}
 			for _, r := range d.decision.Refusals {
-				// Only what a person did can leave a lineage behind: else the holder that served last comes back.
-				if r.Gate == "mode" || r.Gate == "lag" || r.Gate == "lineage" && (w.byHand > 0 || w.recreated) {
+				// Only what a person did can leave a lineage behind: else the holder that served last comes back. Before the first
+				// serving of all nobody can say what a writer that was moved by hand lacks.
+				if r.Gate == "mode" || r.Gate == "lag" || r.Gate == "lineage" && (w.byHand > 0 || w.recreated || record.ServedTerm == 0) {
 					return s.name + ": " + r.Gate + ": " + r.Current + ", want " + r.Wanted
 				}
 			}

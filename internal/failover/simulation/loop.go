@@ -375,7 +375,7 @@ func (d *warden) exportTail(done func(bool)) {
 			return
 		}
 		d.after(w.between(50*time.Millisecond, 3*time.Second), func() {
-			if from != s.db.volume || !s.db.serving() || !s.peer.db.serving() || w.cut[linkSites] > 0 || len(from.terms) == 0 {
+			if from != s.db.volume || !s.db.writer || !s.db.serving() || !s.peer.db.serving() || w.cut[linkSites] > 0 || len(from.terms) == 0 {
 				done(false)
 				return
 			}
