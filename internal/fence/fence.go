@@ -73,8 +73,9 @@ type State struct {
 	Installed     bool
 	SchemaVersion int
 	Lease         Lease
-	// Terms are the terms in holdfast.terms, ascending.
-	Terms []term.Number
+	// Terms are the terms in holdfast.terms, ascending, and ServedBy is the site that recorded the newest of them.
+	Terms    []term.Number
+	ServedBy string
 	// Pin is the newest pin, whatever became of it.
 	Pin Pin
 }
@@ -124,7 +125,7 @@ func sampleSchema(ctx context.Context, db DB, sql string, pins bool) (State, err
 		into                     = []any{
 			&s.InRecovery, &s.DatabaseTime, &s.ServerStarted, &s.MaxPreparedTransactions,
 			&s.Position, &s.SchemaVersion, &s.Lease.Term, &s.Lease.ValidUntil, &s.Lease.ServerStarted,
-			&s.Lease.SealedTerm, &s.Lease.DrainedTerm, &s.Lease.Renewal, &terms,
+			&s.Lease.SealedTerm, &s.Lease.DrainedTerm, &s.Lease.Renewal, &terms, &s.ServedBy,
 		}
 	)
 	if pins {

@@ -69,6 +69,15 @@ func (o *Operator) PreviewInit(ctx context.Context, opt InitOptions) (term.Recor
 			return term.Record{}, err
 		}
 	}
+	// Reports survive the loss of the record, and may know of a term that is in no database any more: a stale copy was
+	// promoted by hand, and the other one rebuilt from it.
+	beacons, err := o.Beacons(ctx)
+	if err != nil {
+		return term.Record{}, err
+	}
+	for _, b := range beacons {
+		highest = max(highest, b.LineageTerm)
+	}
 	first := term.Record{
 		Deployment: o.cfg.Suffix, Version: 1, Term: highest + 1, Holder: holder, Renewal: 1, Nonce: rand.Text(),
 		LeaseMS: cmp.Or(opt.Lease, o.cfg.Lease()).Milliseconds(), MarginMS: cmp.Or(opt.Margin, o.cfg.Margin()).Milliseconds(),

@@ -137,6 +137,17 @@ func TestInitIsAboveEveryTerm(t *testing.T) {
 	}
 }
 
+// TestInitIsAboveEveryReport: a term that is in no database any more is still in a site's last report.
+func TestInitIsAboveEveryReport(t *testing.T) {
+	o, m := newOperator(t)
+	if err := m.Replica("x").PutBeacon(t.Context(), term.Beacon{Deployment: "prod", Site: "dr", Sequence: 1, LineageTerm: 11}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := o.PreviewInit(t.Context(), InitOptions{VouchForTerm: true, HighestTerm: 6}); err != nil || r.Term != 12 {
+		t.Errorf("record %+v, %v", r, err)
+	}
+}
+
 // TestInitOverALostRecord: somebody may still trust in the record that was lost, and bring its term into service. So the
 // lease is waited out before anything is created, and what has been served meanwhile counts.
 func TestInitOverALostRecord(t *testing.T) {

@@ -196,19 +196,31 @@ func (w *Warden) exportTail(ctx context.Context) outcome {
 	if s.InRecovery || len(s.Terms) == 0 || s.Terms[len(s.Terms)-1] != o.Database.HighestTerm() {
 		return outcome{err: errors.New("the old volume was rebuilt before the end of its export; the service has kept a snapshot of it")}
 	}
-	if err := writeDurably(marker, summary+"\n"); err != nil {
-		return outcome{err: fmt.Errorf("mark the tail as exported: %w", err)}
+	markers := []string{marker}
+	if s.ServedBy == w.cfg.Site {
+		markers = []string{w.savedMarker(o.Database.HighestTerm()), marker}
+	}
+	for _, m := range markers {
+		if err := writeDurably(m, summary+"\n"); err != nil {
+			return outcome{err: fmt.Errorf("mark the tail as exported: %w", err)}
+		}
 	}
 	return outcome{effective: true, detail: summary}
 }
 
 // tailMarker is the file that says that the tail of the volume whose newest term is n has been exported. A term is served
 // by one site only and its volume is left behind once at most, so the name never comes twice.
-func (w *Warden) tailMarker(n term.Number) string {
+func (w *Warden) tailMarker(n term.Number) string { return w.marker("tail-exported", n) }
+
+// savedMarker is the file that says that the end of term n is in an export. A volume whose newest term is n may also be a
+// copy that was promoted and lost again before it recorded a term of its own: the end of n is not on that.
+func (w *Warden) savedMarker(n term.Number) string { return w.marker("tail-saved", n) }
+
+func (w *Warden) marker(name string, n term.Number) string {
 	if n == 0 || w.cfg.ExportDir == "" {
 		return ""
 	}
-	return filepath.Join(w.cfg.ExportDir, fmt.Sprintf("tail-exported-%s-%s-term-%d", w.cfg.Deployment, w.cfg.Site, n))
+	return filepath.Join(w.cfg.ExportDir, fmt.Sprintf("%s-%s-%s-term-%d", name, w.cfg.Deployment, w.cfg.Site, n))
 }
 
 // tailExported is asked only where it matters, of a writer without the term: the marker lies on a network file system, and
@@ -225,7 +237,7 @@ func (w *Warden) tailSaved() term.Number {
 		return 0
 	}
 	for _, n := range r.TailOf {
-		if exists(w.tailMarker(n)) {
+		if exists(w.savedMarker(n)) {
 			return n
 		}
 	}

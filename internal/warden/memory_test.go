@@ -347,6 +347,23 @@ func TestTailIsExportedOnce(t *testing.T) {
 	}
 }
 
+// TestTailSavedOnlyWhereItWasServed: a copy that was promoted, and lost before it recorded a term of its own, ends with the
+// other site's term. Its export lets it be rebuilt, and saves nothing of that term.
+func TestTailSavedOnlyWhereItWasServed(t *testing.T) {
+	r := firstRecord()
+	r.Term, r.Holder, r.ServedTerm, r.TailOf = 3, "dr", 3, []term.Number{1}
+	for servedBy, saved := range map[string]term.Number{"primary": 1, "dr": 0} {
+		db := &database{state: &fence.State{Installed: true, Terms: []term.Number{1}, ServedBy: servedBy}}
+		w, _ := quiet(t, newStore(t, r), "primary", "dr", func(o *Options) {
+			o.Tail, o.Config.ExportDir, o.Database = &exporter{}, t.TempDir(), db
+		})
+		expectStep(t, w.execute(t.Context(), w.observe(t.Context()), failover.Decision{Step: failover.ExportTail}), true)
+		if o := w.observe(t.Context()); !o.TailExported || o.TailSaved != saved {
+			t.Errorf("term 1 was served by %s: exported %v, saved the end of term %d, want %d", servedBy, o.TailExported, o.TailSaved, saved)
+		}
+	}
+}
+
 // TestQuietTicksAreNotJournaled: numbers that always move are no news, and a change is.
 func TestQuietTicksAreNotJournaled(t *testing.T) {
 	w, c, db := servingWarden(t)

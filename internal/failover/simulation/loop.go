@@ -127,7 +127,7 @@ func (d *warden) observed(l *look) {
 	m.Database, m.Cluster, m.App = l.database, l.cluster, l.app
 	m.TailExported, m.TailSaved = slices.Contains(d.site.exported, database.HighestTerm()), 0
 	for _, t := range m.Store.Record.TailOf {
-		if m.Store.Record.Holder != d.site.name && slices.Contains(d.site.exported, t) {
+		if m.Store.Record.Holder != d.site.name && slices.Contains(d.site.exported, t) && d.w.servedBy[t] == d.site {
 			m.TailSaved = t
 		}
 	}

@@ -7,6 +7,7 @@ SELECT pg_catalog.pg_is_in_recovery(),
        (SELECT coalesce(max(version), 0) FROM holdfast.schema_version),
        l.term, l.valid_until, l.server_started, l.sealed_term, l.drained_term, l.renewal,
        ARRAY(SELECT term FROM holdfast.terms ORDER BY term),
+       coalesce((SELECT site FROM holdfast.terms ORDER BY term DESC LIMIT 1), ''),
        coalesce(p.id, 0), coalesce(p.term, 0), coalesce(p.site, ''), coalesce(p.pinned_at, 'epoch'),
        coalesce(p.server_started, 'epoch'), coalesce(p.for_ms, 0), coalesce(p.lease_ms, 0), coalesce(p.margin_ms, 0),
        coalesce(p.asked_by, ''), coalesce(p.reason, ''), p.confirmed_at, p.ended_at

@@ -6,5 +6,6 @@ SELECT pg_catalog.pg_is_in_recovery(),
        holdfast.current_position(),
        (SELECT coalesce(max(version), 0) FROM holdfast.schema_version),
        l.term, l.valid_until, l.server_started, l.sealed_term, l.drained_term, l.renewal,
-       ARRAY(SELECT term FROM holdfast.terms ORDER BY term)
+       ARRAY(SELECT term FROM holdfast.terms ORDER BY term),
+       coalesce((SELECT site FROM holdfast.terms ORDER BY term DESC LIMIT 1), '')
 FROM holdfast.write_lease AS l
