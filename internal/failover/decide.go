@@ -263,6 +263,11 @@ func ailments(o Observation) []ailment {
 func NoTasks(o Observation) bool { return o.App.Known && o.App.Err == "" && o.App.RunningTasks == 0 }
 
 func decideHealth(o Observation) Decision {
+	// After a copy without the term was promoted by hand, and this database rebuilt from it, the term has no place here. The
+	// threshold is for a look at the database that is older than the one at the record.
+	if r := o.Store.Record; writes(o) && !o.Database.HasTerm(r.Term) && o.For.DatabaseDown >= max(o.Settings.DatabaseThreshold, 2*r.RenewEvery()) {
+		return release(o, fmt.Sprintf("the database does not contain term %d, which was served here: it comes from an older copy (P16)", r.Term))
+	}
 	first := ""
 	for _, a := range ailments(o) {
 		switch {

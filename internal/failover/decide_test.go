@@ -277,6 +277,12 @@ func switchoverCases() []decision {
 		{"grant not taken", serving(), func(o *failover.Observation) {
 			o.Store.Record.State, o.Store.Record.GrantedTo, o.For.Handoff = term.Granted, "dr", time.Hour
 		}, failover.TakeBack, "not taken"},
+		{"the database comes from a copy without the term", serving(), func(o *failover.Observation) {
+			o.Database.Terms, o.Database.LeaseValid, o.For.DatabaseDown, o.PeerBeacon.Ready = []term.Number{1}, false, time.Minute, false
+		}, failover.Release, "older copy"},
+		{"a look at the database from before the term was in it", serving(), func(o *failover.Observation) {
+			o.Database.Terms, o.Database.LeaseValid, o.For.DatabaseDown = []term.Number{1}, false, time.Second
+		}, failover.Wait, "serving, but"},
 		{"sealed without a wish", serving(), func(o *failover.Observation) { o.Database.SealedTerm = 7 }, failover.TakeBack, "no hand-over"},
 		{"wanted here", serving(), func(o *failover.Observation) { o.Store.Record.Wanted = &term.Wanted{Site: "primary"} }, failover.ClearWanted, "is the active one"},
 	}

@@ -160,7 +160,7 @@ func TestConditionsAreTheHolders(t *testing.T) {
 	forOneSecond := func(o failover.Observation) failover.Durations {
 		var m failover.Memory
 		o.Now = now
-		m.Observed(o)
+		m.Observed(&o)
 		later := failover.Observation{Now: now + sec}
 		m.Fill(&later)
 		return later.For
@@ -192,7 +192,7 @@ func TestConditionsAreTheHolders(t *testing.T) {
 		o := wanted(serving())
 		o.Now = at
 		with(&o)
-		m.Observed(o)
+		m.Observed(&o)
 		filled := failover.Observation{Now: at}
 		m.Fill(&filled)
 		return filled.For

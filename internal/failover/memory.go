@@ -1,7 +1,7 @@
 package failover
 
 import (
-	"maps"
+	"slices"
 	"time"
 
 	"holdfast/internal/term"
@@ -29,26 +29,39 @@ type Memory struct {
 
 	// learned is when Store was last replaced by an answer.
 	learned term.Instant
-	// sent are the own writes that move the watched pair (term, renewal), by nonce, with the time before the first
-	// attempt: their confirmation gives trust from then on, whenever and however it is seen (P4).
-	sent map[string]term.Instant
+	// sent are the own writes that move the watched pair (term, renewal), oldest first: their confirmation gives trust from
+	// the time before the first attempt on, whenever and however it is seen (P4).
+	sent []ownWrite
 	peer peerBeacon
 	held conditions
 }
 
+// ownWrite is a write of this warden, by its nonce, and the time before its first attempt.
+type ownWrite struct {
+	nonce  string
+	before term.Instant
+}
+
 // Sent remembers an own renewal before it is sent, and forgets those that can't give any trust any more.
 func (m *Memory) Sent(next term.Record, before term.Instant) {
-	if m.sent == nil {
-		m.sent = map[string]term.Instant{}
+	m.sent = slices.DeleteFunc(m.sent, func(s ownWrite) bool { return before.Sub(s.before) > next.Lease() })
+	m.sent = append(m.sent, ownWrite{next.Nonce, before})
+}
+
+// sentBefore is the time before the own write with the nonce was sent, if it is remembered. The newest is looked at first.
+func (m *Memory) sentBefore(nonce string) (before term.Instant, ok bool) {
+	for _, s := range slices.Backward(m.sent) {
+		if s.nonce == nonce {
+			return s.before, true
+		}
 	}
-	maps.DeleteFunc(m.sent, func(_ string, at term.Instant) bool { return before.Sub(at) > next.Lease() })
-	m.sent[next.Nonce] = before
+	return 0, false
 }
 
 // Learn takes an answer of the store into account: a record that was read by the site between asked and answered, or
 // one that it wrote with success. It returns whether the record gave trust.
 func (m *Memory) Learn(site string, r term.Record, asked, answered term.Instant) (trusted bool) {
-	if before, ok := m.sent[r.Nonce]; ok && r.Holder == site {
+	if before, ok := m.sentBefore(r.Nonce); ok && r.Holder == site {
 		trust := term.Trusted(r, before)
 		if trust.Term > m.Trust.Term || trust.Term == m.Trust.Term && trust.Until > m.Trust.Until {
 			m.Trust, trusted = trust, true
@@ -86,8 +99,12 @@ func (m *Memory) Beacons(own, peer *term.Beacon, answered term.Instant) {
 	}
 }
 
-// Observed takes into account since when conditions hold, once an observation o made from this memory is complete.
-func (m *Memory) Observed(o Observation) { m.held.observe(o) }
+// Observed takes into account since when conditions hold, once an observation made from this memory is complete, and says
+// so in it.
+func (m *Memory) Observed(o *Observation) {
+	m.held.observe(*o)
+	o.For = m.held.at(o.Now)
+}
 
 // Fill completes an observation, whose Now and identity the caller has set, with everything that is remembered.
 func (m *Memory) Fill(o *Observation) {

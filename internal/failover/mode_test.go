@@ -211,7 +211,7 @@ func TestOutageThatComesAndGoes(t *testing.T) {
 		if !healthy {
 			o.App.HealthyTargets = 0
 		}
-		m.Observed(o)
+		m.Observed(&o)
 		filled := failover.Observation{Now: o.Now}
 		m.Fill(&filled)
 		return filled.For

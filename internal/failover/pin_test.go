@@ -222,7 +222,7 @@ func TestPinIsRememberedAcrossTerms(t *testing.T) {
 		o.Now = at
 		change(&o)
 		m.Database = o.Database
-		m.Observed(o)
+		m.Observed(&o)
 		filled := failover.Observation{Now: at}
 		m.Fill(&filled)
 		return filled.For

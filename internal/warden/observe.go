@@ -46,8 +46,9 @@ func (w *Warden) look(ctx context.Context, reuse time.Duration) failover.Observa
 	defer m.mu.Unlock()
 	m.Database, m.Cluster, m.App, m.TailExported, m.observed = database, cluster, app, exported, now
 	m.TailSaved = saved
-	m.Observed(w.observationLocked(now))
-	return w.observationLocked(now)
+	o := w.observationLocked(now)
+	m.Observed(&o)
+	return o
 }
 
 // answers are what the control planes said last, when they were asked, and over which state of the database.

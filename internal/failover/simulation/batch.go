@@ -8,7 +8,7 @@ import (
 
 // GCPercent is the garbage collector's setting at which many runs are quickest: a run makes little garbage, but so little
 // of it lives that the collector would otherwise come too often.
-const GCPercent = 800
+const GCPercent = 2400
 
 // RunMany simulates count seeds from first on, on all processors, and hands every result to visit, in the order of the
 // seeds, so that what comes of it does not depend on how many processors there are. It ends early when visit returns

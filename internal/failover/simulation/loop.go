@@ -133,8 +133,7 @@ func (d *warden) observed(l *look) {
 	}
 	d.observedAt = d.now()
 	o := d.observation()
-	m.Observed(o)
-	o = d.observation()
+	m.Observed(&o)
 	if failover.Uncovered(o) && d.w.mutation != ReportWhatWas {
 		d.renewSoon()
 	}
