@@ -693,8 +693,8 @@ func TestSNSAndSTS(t *testing.T) {
 func TestUnknownOperations(t *testing.T) {
 	cfg := sdkConfig(t, serve(t, newEndpoint(t, newBackends(t)), ""), east)
 	ctx := t.Context()
-	_, err := rds.NewFromConfig(cfg).DeleteDBCluster(ctx, &rds.DeleteDBClusterInput{DBClusterIdentifier: aws.String("aurora-primary-twin")})
-	wantError(t, err, "InvalidAction", 400, "Could not find operation DeleteDBCluster for version 2014-10-31")
+	_, err := rds.NewFromConfig(cfg).StopDBCluster(ctx, &rds.StopDBClusterInput{DBClusterIdentifier: aws.String("aurora-primary-twin")})
+	wantError(t, err, "InvalidAction", 400, "Could not find operation StopDBCluster for version 2014-10-31")
 	_, err = awsecs.NewFromConfig(cfg).DeleteCluster(ctx, &awsecs.DeleteClusterInput{Cluster: aws.String("x")})
 	wantError(t, err, "UnknownOperationException", 400, "")
 	_, err = logs.NewFromConfig(cfg).DeleteLogGroup(ctx, &logs.DeleteLogGroupInput{LogGroupName: aws.String("x")})

@@ -95,6 +95,14 @@ func FuzzEndpoint(f *testing.F) {
 	})
 }
 
+// running counts the requests that run, in every service and region.
+func running(e *Endpoint) (n int) {
+	for _, requests := range e.running {
+		n += len(requests)
+	}
+	return n
+}
+
 // FuzzConnection sends bytes that need not be HTTP at all over a connection. Whatever they are, the server ends the
 // connection by itself, and nothing that it started for it is left.
 func FuzzConnection(f *testing.F) {
@@ -129,7 +137,7 @@ func FuzzConnection(f *testing.F) {
 			t.Fatalf("the connection hangs after %q", data)
 		}
 		waitFor(t, "the end of what the connection started", func() bool {
-			return runtime.NumGoroutine() <= idle+5 && len(e.running) == 0 && len(e.travelling) == 0
+			return runtime.NumGoroutine() <= idle+5 && running(e) == 0 && len(e.travelling) == 0
 		})
 	})
 }
