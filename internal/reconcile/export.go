@@ -29,8 +29,9 @@ const (
 	// DefaultSlack is taken off the point where the two histories part, because transactions do not commit exactly in
 	// the order of their commit timestamps.
 	DefaultSlack = 60 * time.Second
-	// DefaultBatchRows is how many rows are compared at a time.
-	DefaultBatchRows = 500
+	// DefaultBatchRows is how many rows are compared at a time. Each batch is a round trip to the other region, and the
+	// database service does not wait long before it rebuilds the old volume.
+	DefaultBatchRows = 5000
 )
 
 // The ways in which candidates are found.
