@@ -38,7 +38,7 @@ The configuration comes from the variables that the Terraform writes into the ta
 AWS_REGION); AWS_ENDPOINT_URL and the usual AWS variables are honoured. The journal goes to standard output as JSON
 lines, each with the hash of the one before ('holdfast evidence verify' checks them). SIGTERM stops it: it renews no longer and leaves, and the other wardens carry on.
 
-Endpoints: /healthz (the site serves), /targetz (this warden belongs in the target group), /livez, /status, /metrics.`,
+Endpoints: /healthz (the site serves), /targetz (this warden belongs in the target group), /status, /metrics.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := warden.ConfigFromEnvironment(os.Getenv)
@@ -71,7 +71,6 @@ func runWarden(ctx context.Context, cfg warden.Config, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w (DB_WRITER_HOST, DB_READER_HOST, DB_PORT)", operator.ErrEnvironment, err)
 	}
-	defer db.Close()
 	fargate := warden.NewFargate(cfg, session.Balancers(cfg.Region), session.Services(cfg.Region))
 	w, err := warden.New(warden.Options{
 		Config: cfg, Stores: stores, Database: db, Journal: journal,
@@ -83,9 +82,14 @@ func runWarden(ctx context.Context, cfg warden.Config, out io.Writer) error {
 		Tail:        tailExporter{cfg: cfg, log: journal.With("warden", cfg.Warden)},
 	})
 	if err != nil {
+		db.Close()
 		return err
 	}
-	if err := w.Run(ctx); err != nil {
+	err = w.Run(ctx)
+	if !errors.Is(err, warden.ErrStuck) { // what is stuck may hold a connection, and closing waits for that
+		db.Close()
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", operator.ErrEnvironment, err)
 	}
 	return nil

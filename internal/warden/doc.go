@@ -9,7 +9,8 @@
 //	loop       observes everything, asks package failover for the next step, and starts it. At most one step runs at
 //	           a time, apart from the loop, so that a promotion of minutes stops neither observing nor answering.
 //	publisher  writes the site's beacon.
-//	server     answers /healthz, /targetz, /livez, /status and /metrics from the newest memory and the present clock.
+//	server     answers /healthz, /targetz, /status and /metrics from the newest memory and the present clock.
+//	watchdog   ends the process if the loop does not come round any more, so that the orchestrator starts another.
 //
 // Everything that decides is pure and lives in packages failover and term; the warden only keeps what they need to
 // know: what was read and when it was answered, which of the own writes were sent and when (P4), and for how long

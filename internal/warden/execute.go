@@ -156,17 +156,34 @@ func (w *Warden) recordTerm(ctx context.Context, n term.Number) outcome {
 // errSiblingExports: another warden of the site has the export under way.
 var errSiblingExports = errors.New("another warden of this site is exporting the tail")
 
-// exportTail saves the tail of the old volume and marks it as saved, durably (P20). A lock on the folder keeps the
-// site's other wardens on the same machine from writing the same files; it ends with the process.
+// exportGrace is what a step whose time is over gets to say why it did not come to its end.
+const exportGrace = time.Second
+
+// exportTail saves the tail of the old volume and marks it as saved, durably (P20). The survivor is in another region and
+// the folder on a network file system: if either falls silent, the site must be able to do something else.
 func (w *Warden) exportTail(ctx context.Context) outcome {
 	if w.tail == nil {
 		return outcome{err: errors.New("this program has no exporter for a lost tail")}
 	}
-	o := w.observation()
-	marker := w.tailMarker(o.Database.HighestTerm())
-	if marker == "" {
-		return outcome{err: errors.New("the database shows no term, so there is nothing to name its tail by")}
+	n := w.observation().Database.HighestTerm()
+	if n == 0 || w.cfg.ExportDir == "" {
+		return outcome{err: errors.New("the database shows no term, or there is no export folder, so there is nothing to name its tail by")}
 	}
+	if w.marks.slot.taken() {
+		return outcome{err: fmt.Errorf("the export folder %s does not answer (HOLDFAST_EXPORT_DIR)", w.cfg.ExportDir)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.Settings.HandoffTimeout)
+	defer cancel()
+	result, err := apart(ctx, w.exports, exportGrace, func() outcome { return w.exportLocked(ctx, n) })
+	if err != nil {
+		return outcome{err: fmt.Errorf("export the tail to %s: %w (does HOLDFAST_EXPORT_DIR answer?)", w.cfg.ExportDir, err)}
+	}
+	return result
+}
+
+// exportLocked holds a lock on the folder, which keeps the site's other wardens from writing the same files; it ends with
+// the process.
+func (w *Warden) exportLocked(ctx context.Context, n term.Number) outcome {
 	if err := os.MkdirAll(w.cfg.ExportDir, 0o750); err != nil {
 		return outcome{err: fmt.Errorf("make the export folder: %w (HOLDFAST_EXPORT_DIR)", err)}
 	}
@@ -178,12 +195,9 @@ func (w *Warden) exportTail(ctx context.Context) outcome {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return outcome{err: fmt.Errorf("%w (%w)", errSiblingExports, err)}
 	}
-	if w.tailExported(o.Database) {
+	if exists(w.tailMarker(n)) {
 		return outcome{effective: true, detail: "already exported"}
 	}
-	// The survivor is in another region: if it falls silent, the site must be able to do something else.
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.Settings.HandoffTimeout)
-	defer cancel()
 	summary, err := w.tail.Export(ctx)
 	if err != nil {
 		return outcome{err: err}
@@ -193,12 +207,12 @@ func (w *Warden) exportTail(ctx context.Context) outcome {
 	if err != nil {
 		return outcome{err: fmt.Errorf("look whether the old volume was there to the end of its export: %w", err)}
 	}
-	if s.InRecovery || len(s.Terms) == 0 || s.Terms[len(s.Terms)-1] != o.Database.HighestTerm() {
+	if s.InRecovery || len(s.Terms) == 0 || s.Terms[len(s.Terms)-1] != n {
 		return outcome{err: errors.New("the old volume was rebuilt before the end of its export; the service has kept a snapshot of it")}
 	}
-	markers := []string{marker}
+	markers := []string{w.tailMarker(n)}
 	if s.ServedBy == w.cfg.Site {
-		markers = []string{w.savedMarker(o.Database.HighestTerm()), marker}
+		markers = []string{w.savedMarker(n), w.tailMarker(n)}
 	}
 	for _, m := range markers {
 		if err := writeDurably(m, summary+"\n"); err != nil {
@@ -206,50 +220,6 @@ func (w *Warden) exportTail(ctx context.Context) outcome {
 		}
 	}
 	return outcome{effective: true, detail: summary}
-}
-
-// tailMarker is the file that says that the tail of the volume whose newest term is n has been exported. A term is served
-// by one site only and its volume is left behind once at most, so the name never comes twice.
-func (w *Warden) tailMarker(n term.Number) string { return w.marker("tail-exported", n) }
-
-// savedMarker is the file that says that the end of term n is in an export. A volume whose newest term is n may also be a
-// copy that was promoted and lost again before it recorded a term of its own: the end of n is not on that.
-func (w *Warden) savedMarker(n term.Number) string { return w.marker("tail-saved", n) }
-
-func (w *Warden) marker(name string, n term.Number) string {
-	if n == 0 || w.cfg.ExportDir == "" {
-		return ""
-	}
-	return filepath.Join(w.cfg.ExportDir, fmt.Sprintf("%s-%s-%s-term-%d", name, w.cfg.Deployment, w.cfg.Site, n))
-}
-
-// tailExported is asked only where it matters, of a writer without the term: the marker lies on a network file system, and
-// the loop of an active site must not wait for one that hangs.
-func (w *Warden) tailExported(d failover.DatabaseView) bool {
-	r, _ := w.record()
-	return r.Holder != w.cfg.Site && d.Reachable && d.Writer && exists(w.tailMarker(d.HighestTerm()))
-}
-
-// tailSaved is a term that the record misses the end of, if this site has exported it.
-func (w *Warden) tailSaved() term.Number {
-	r, _ := w.record()
-	if r.Holder == w.cfg.Site {
-		return 0
-	}
-	for _, n := range r.TailOf {
-		if exists(w.savedMarker(n)) {
-			return n
-		}
-	}
-	return 0
-}
-
-func exists(path string) bool {
-	if path == "" {
-		return false
-	}
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // writeDurably makes a file appear with its whole content, even if the machine stops right afterwards.

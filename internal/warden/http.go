@@ -17,12 +17,10 @@ import (
 
 // Limits of the HTTP server. Route 53 gives a check two seconds to answer, the balancer less.
 const (
-	requestLimit   = 5 * time.Second
-	idleLimit      = 2 * time.Minute
-	headerLimit    = 16 << 10
-	shutdownLimit  = time.Second
-	livenessLeases = 3
-	livenessFloor  = 30 * time.Second
+	requestLimit  = 5 * time.Second
+	idleLimit     = 2 * time.Minute
+	headerLimit   = 16 << 10
+	shutdownLimit = time.Second
 )
 
 // Status is the answer of /status.
@@ -67,9 +65,6 @@ func (w *Warden) Handler() http.Handler {
 		h := failover.Judge(w.fresh())
 		answer(rw, h.Target, "in the target group", h.Reason)
 	})
-	mux.HandleFunc("GET /livez", func(rw http.ResponseWriter, _ *http.Request) {
-		answer(rw, w.alive(), "alive", "the loop has not come round for too long")
-	})
 	mux.HandleFunc("GET /status", func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
 		enc := json.NewEncoder(rw)
@@ -92,16 +87,6 @@ func answer(rw http.ResponseWriter, ok bool, yes, no string) {
 	rw.Header().Set("Connection", "close")
 	rw.WriteHeader(http.StatusServiceUnavailable)
 	fmt.Fprintln(rw, no)
-}
-
-// alive reports whether the loop comes round; a warden whose loop does not is to be replaced.
-func (w *Warden) alive() bool {
-	r, _ := w.record()
-	w.memory.mu.Lock()
-	observed := w.memory.observed
-	w.memory.mu.Unlock()
-	// Before the first observation the start-up grace of the orchestrator applies.
-	return observed == 0 || w.boot().Sub(observed) < max(livenessLeases*r.Lease(), livenessFloor)
 }
 
 // Status is a snapshot for people and programs.

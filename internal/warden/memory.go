@@ -105,12 +105,17 @@ func (w *Warden) observationLocked(now term.Instant) failover.Observation {
 	return o
 }
 
+// observed is when the loop last completed an observation; zero before the first.
+func (w *Warden) observed() term.Instant {
+	w.memory.mu.Lock()
+	defer w.memory.mu.Unlock()
+	return w.memory.observed
+}
+
 // fresh is observation for those who answer others: what the loop has not confirmed for a whole lease is unknown.
 func (w *Warden) fresh() failover.Observation {
 	o := w.observation()
-	w.memory.mu.Lock()
-	observed := w.memory.observed
-	w.memory.mu.Unlock()
+	observed := w.observed()
 	r, _ := w.timing()
 	if limit := r.Lease(); observed == 0 || o.Now.Sub(observed) > max(limit, minimumLimit) {
 		const stale = "not observed for longer than the lease"

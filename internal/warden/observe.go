@@ -39,7 +39,7 @@ func (w *Warden) look(ctx context.Context, reuse time.Duration) failover.Observa
 	wg.Go(func() { w.readBeacons(ctx) })
 	wg.Go(func() { app = w.appSince(ctx, reuse) })
 	wg.Wait()
-	exported, saved := w.tailExported(database), w.tailSaved()
+	exported, saved := w.tailMarks(ctx, database)
 	now := w.boot()
 	m := &w.memory
 	m.mu.Lock()

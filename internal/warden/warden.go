@@ -95,6 +95,9 @@ type Warden struct {
 	memory                    memory
 	// answers belong to the loop alone.
 	answers answers
+	marks   marks
+	// exports holds the export of a tail, whether its step waits for it or has left it behind.
+	exports slot
 	// renewNow wakes the renewer, extendNow the extender, and so on; each holds one signal at most.
 	renewNow, extendNow, publishNow, divertNow, capacityNow, loopNow chan struct{}
 }
@@ -121,6 +124,7 @@ func New(o Options) (*Warden, error) {
 	w := &Warden{
 		cfg: o.Config, stores: o.Stores, db: o.Database, cluster: o.Cluster, app: o.Application, tail: o.Tail, balancer: o.Balancer, scaler: o.Scaler,
 		decide: o.Decide, boot: o.Boot, listener: o.Listener, forwardListener: o.ForwardListener,
+		marks: newMarks(), exports: newSlot(),
 		renewNow: make(chan struct{}, 1), extendNow: make(chan struct{}, 1), publishNow: make(chan struct{}, 1),
 		divertNow: make(chan struct{}, 1), capacityNow: make(chan struct{}, 1), loopNow: make(chan struct{}, 1),
 	}
@@ -133,7 +137,7 @@ func New(o Options) (*Warden, error) {
 }
 
 // Run runs the warden until ctx ends, which is its orderly stop: it stops renewing and leaves, so that the other
-// wardens of the site, or the other site, carry on. It returns an error only if it could not serve HTTP.
+// wardens of the site, or the other site, carry on. It returns an error only if it could not serve HTTP, or [ErrStuck].
 func (w *Warden) Run(ctx context.Context) error {
 	listener, forward, err := w.listen(ctx)
 	if err != nil {
@@ -158,12 +162,42 @@ func (w *Warden) Run(ctx context.Context) error {
 			}
 		})
 	}
-	wg.Wait()
-	w.journal.event("warden stopped")
+	wg.Go(func() {
+		if err := w.watch(ctx); err != nil {
+			cancel(err)
+			w.journal.event("warden stuck", "error", err.Error())
+		}
+	})
+	w.await(ctx, &wg)
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	return nil
+}
+
+// await waits until all activities have ended, but for those of a warden that is stuck a moment only.
+func (w *Warden) await(ctx context.Context, activities *sync.WaitGroup) {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		activities.Wait()
+		w.journal.event("warden stopped")
+	}()
+	select {
+	case <-stopped:
+		return
+	case <-ctx.Done():
+	}
+	if !errors.Is(context.Cause(ctx), ErrStuck) {
+		<-stopped
+		return
+	}
+	grace := time.NewTimer(stuckGrace)
+	defer grace.Stop()
+	select {
+	case <-stopped:
+	case <-grace.C:
+	}
 }
 
 // listen opens the warden's ports; forward is nil if it is not told where the other site's application is.
