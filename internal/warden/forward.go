@@ -37,6 +37,10 @@ const (
 	forwardDial = 5 * time.Second
 	// forwardRead bounds the arrival of a request, so that a body that trickles does not keep its slot.
 	forwardRead = 60 * time.Second
+	// forwardLimit bounds a request from its arrival to the end of its answer: to arrive, to wait for the other site's
+	// answer, and for that to go through to who asked, each as long as a balancer would wait. Neither an answer that
+	// trickles nor a reader that does keeps its slot for longer.
+	forwardLimit = forwardHold + forwardRead + 2*forwardIdle
 	// forwardConns is how many idle connections to the other site are kept.
 	forwardConns = 256
 )
@@ -47,7 +51,8 @@ type forwarder struct {
 	proxy     *httputil.ReverseProxy
 	transport *http.Transport
 	slots     chan struct{}
-	hold      time.Duration
+	// hold and limit are forwardHold and forwardLimit unless a test says otherwise.
+	hold, limit time.Duration
 }
 
 func newForwarder(w *Warden) (*forwarder, error) {
@@ -62,7 +67,7 @@ func newForwarder(w *Warden) (*forwarder, error) {
 		// The other balancer's certificate is for the name that the clients use.
 		TLSClientConfig: &tls.Config{ServerName: w.cfg.AppDNSName, MinVersion: tls.VersionTLS12},
 	}
-	f := &forwarder{w: w, transport: transport, slots: make(chan struct{}, forwardSlots), hold: forwardHold}
+	f := &forwarder{w: w, transport: transport, slots: make(chan struct{}, forwardSlots), hold: forwardHold, limit: forwardLimit}
 	f.proxy = &httputil.ReverseProxy{
 		Transport: transport, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -104,6 +109,10 @@ func (f *forwarder) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		f.refuse(rw, "unserved", "no site serves at the moment")
 		return
 	}
+	// The server's own limit ends a write to who does not read. Only the context ends waiting for who does not write.
+	ctx, cancel := context.WithTimeout(r.Context(), f.limit)
+	defer cancel()
+	r = r.WithContext(ctx)
 	r.Body = http.MaxBytesReader(rw, r.Body, forwardBody)
 	f.w.metrics.forwarded.WithLabelValues("sent").Inc()
 	f.proxy.ServeHTTP(rw, r)
@@ -138,7 +147,7 @@ func (f *forwarder) refuse(rw http.ResponseWriter, result, reason string) {
 
 // failed answers for a request that went out and came to nothing: it may have been carried out, so it is not a 503.
 func (f *forwarder) failed(rw http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil { // the client has gone
+	if errors.Is(r.Context().Err(), context.Canceled) { // the client has gone
 		f.w.metrics.forwarded.WithLabelValues("abandoned").Inc()
 		return
 	}
@@ -158,7 +167,12 @@ func (w *Warden) serveForward(ctx context.Context, listener net.Listener) error 
 		return errors.Join(err, listener.Close())
 	}
 	defer f.transport.CloseIdleConnections()
-	return serveUntil(ctx, listener, &http.Server{
-		Handler: f, ReadHeaderTimeout: requestLimit, ReadTimeout: forwardRead, IdleTimeout: idleLimit, MaxHeaderBytes: 64 << 10,
-	}, "forward requests")
+	return serveUntil(ctx, listener, f.server(), "forward requests")
+}
+
+func (f *forwarder) server() *http.Server {
+	return &http.Server{
+		Handler: f, ReadHeaderTimeout: requestLimit, ReadTimeout: forwardRead, WriteTimeout: f.limit, IdleTimeout: idleLimit,
+		MaxHeaderBytes: 64 << 10,
+	}
 }

@@ -3,7 +3,9 @@ package warden
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -179,6 +181,56 @@ func TestForwardRefuses(t *testing.T) {
 			t.Errorf("answer %d", rec.Code)
 		}
 	})
+}
+
+// TestForwardEndsWhatTakesTooLong: neither an answer that does not come to its end nor a client that does not read it keeps
+// a slot.
+func TestForwardEndsWhatTakesTooLong(t *testing.T) {
+	for name, answer := range map[string]func(http.ResponseWriter, *http.Request){
+		"an answer that stops half-way": func(rw http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(rw, "half")
+			_ = http.NewResponseController(rw).Flush()
+			<-r.Context().Done()
+		},
+		"a client that does not read": func(rw http.ResponseWriter, r *http.Request) {
+			for chunk := make([]byte, 1<<20); r.Context().Err() == nil; {
+				if _, err := rw.Write(chunk); err != nil {
+					return
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			arrived := make(chan struct{})
+			other := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				close(arrived)
+				answer(rw, r)
+			}))
+			defer other.Close()
+			w, _ := movedSite(t, other.URL, true)
+			f := newTestForwarder(t, w)
+			f.limit = 500 * time.Millisecond
+			front := httptest.NewUnstartedServer(nil)
+			front.Config = f.server()
+			front.Start()
+			defer front.Close()
+			client, err := net.Dial("tcp", front.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			if _, err := io.WriteString(client, "GET /v1/payments HTTP/1.1\r\nHost: app.example.com\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			<-arrived
+			eventually(t, "the slot is free again", func() error {
+				if n := len(f.slots); n != 0 {
+					return fmt.Errorf("%d slots taken", n)
+				}
+				return nil
+			})
+		})
+	}
 }
 
 // listener is a balancer that does what it is told, and can be changed behind the warden's back.
