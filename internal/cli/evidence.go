@@ -33,7 +33,9 @@ func newVerifyCommand() *cobra.Command {
 a removal or an insertion breaks the chain, and the first entry that does not fit is named. Every warden also journals
 what the term record says of another's journal; with the journals of both sites in one folder they bear witness for each
 other, so that an end that was cut off shows, and a journal that is missing altogether is named as absent, which is no
-failure: it may be the other site's. --anchor adds what the record or a beacon says now ("journal" in
+failure: it may be the other site's. A process that could not read, or its predecessor not write, the small file through
+which a journal goes on over a restart leaves a gap: the entries right before it are vouched for by the others' journals only,
+as far as these know them. --anchor adds what the record or a beacon says now ("journal" in
 'holdfast status -o json').
 
 Exit codes: 0 everything fits, 1 something does not, 2 wrong use or no journal there.`,
@@ -80,6 +82,14 @@ func writeEvidence(out io.Writer, r evidence.Report) error {
 	}
 	for _, a := range r.Absent {
 		fmt.Fprintf(&b, "ABSENT  %s: others bear witness of %d entries, and none of them is here\n", a.Warden, a.Witnessed)
+	}
+	for _, g := range r.Gaps {
+		fmt.Fprintf(&b, "GAP     %s, entry %d: nothing that follows stands on entries %d to %d, ", g.Warden, g.Sequence, g.From, g.To)
+		if g.Witnessed > 0 {
+			fmt.Fprintf(&b, "of which others know up to %d: %s\n", g.Witnessed, g.Reason)
+		} else {
+			fmt.Fprintf(&b, "and nobody else knows of them: %s\n", g.Reason)
+		}
 	}
 	fmt.Fprintf(&b, "%d statements of others about these journals compared\n", r.Anchors)
 	for _, broken := range r.Broken {

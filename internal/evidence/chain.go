@@ -9,17 +9,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
-
-// keepLimit bounds a write of the head's file, which lies on a network file system: a mount that hangs gives no error, and
-// nothing of a warden may hang with it.
-const keepLimit = time.Second
 
 // Head is the newest entry of a journal. The zero value is an empty journal.
 type Head struct {
@@ -30,35 +24,40 @@ type Head struct {
 // Chain is a writer of journal entries. It expects one JSON object and a newline per Write, as slog.JSONHandler writes
 // them, and is safe for concurrent use.
 type Chain struct {
-	out  io.Writer
-	path string
+	out io.Writer
+	// keeper is nil if the head is not kept.
+	keeper *keeper
 
 	mu   sync.Mutex
 	head Head
-	// failed is why the head is not kept any more; the next entry says so, once.
-	failed error
-	told   bool
+	// notRead is why the chain begins anew; the first entry says so.
+	notRead error
+	// notKept is why the head's file is behind; every entry that is written meanwhile says so.
+	notKept error
 }
 
 // NewChain makes a chain that writes to out and keeps its head in a file, from which the next process of the same name
-// goes on; an empty path keeps nothing. A file that can't be read starts a new chain, and the error says so: the chain
-// works all the same.
+// goes on; an empty path keeps nothing. A file that can't be read, or not in time, starts a new chain, and the error and the
+// first entry say so: the chain works all the same.
 func NewChain(out io.Writer, path string) (*Chain, error) {
-	c := &Chain{out: out, path: path}
+	c := &Chain{out: out}
 	if path == "" {
 		return c, nil
 	}
-	text, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	c.keeper = &keeper{path: path, ended: make(chan struct{})}
+	text, err := c.keeper.read()
+	if err == nil {
+		if c.head, err = parseHead(strings.TrimSpace(string(text))); err == nil {
+			return c, nil
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
-	case err != nil:
-		return c, fmt.Errorf("read the journal's head: %w", err)
 	}
-	if c.head, err = parseHead(strings.TrimSpace(string(text))); err != nil {
-		return c, fmt.Errorf("read the journal's head from %s: %w", path, err)
-	}
-	return c, nil
+	c.notRead = fmt.Errorf("read the journal's head from %s: %w", path, err)
+	// No entry of an earlier chain has such a number, so what others say of that one is not taken for this one's.
+	c.head = Head{Sequence: time.Now().UnixMicro()}
+	return c, c.notRead
 }
 
 // Head returns the newest entry's.
@@ -81,13 +80,15 @@ func (c *Chain) Write(entry []byte) (int, error) {
 	if !bytes.HasSuffix(bytes.TrimSpace(object), []byte("{")) {
 		line = append(line, ',')
 	}
-	if c.failed != nil && !c.told {
-		c.told = true
-		line = append(line, `"head_not_kept":`+strconv.QuoteToASCII(c.failed.Error())+`,`...)
+	if c.notKept != nil && c.keeper.has(c.head) {
+		c.notKept = nil // late, but it is there
 	}
+	line = appendReason(line, "head_not_read", c.notRead)
+	line = appendReason(line, "head_not_kept", c.notKept)
 	next := c.head.Sequence + 1
 	line = append(line, `"sequence":`+strconv.FormatInt(next, 10)+`,"previous":"`+c.head.Hash+`"}`...)
 	c.head = Head{Sequence: next, Hash: hashOf(line)}
+	c.notRead = nil
 	c.keep()
 	if _, err := c.out.Write(append(line, '\n')); err != nil {
 		return 0, err
@@ -95,33 +96,32 @@ func (c *Chain) Write(entry []byte) (int, error) {
 	return len(entry), nil
 }
 
-// keep writes the head to its file. A file that can't be written, or not in time, must not keep the warden from its work;
-// the next start begins a chain that does not fit to this one, which shows.
-func (c *Chain) keep() {
-	if c.path == "" || c.failed != nil {
-		return
+// appendReason adds a field to a line that ends with a comma, unless there is no reason.
+func appendReason(line []byte, field string, reason error) []byte {
+	if reason == nil {
+		return line
 	}
-	done := make(chan error, 1)
-	path, head := c.path, c.head
-	go func() { done <- writeHead(path, head) }()
-	limit := time.NewTimer(keepLimit)
-	defer limit.Stop()
-	select {
-	case c.failed = <-done:
-	case <-limit.C: // the one goroutine stays until the file system answers
-		c.failed = fmt.Errorf("write the journal's head to %s: no answer within %v", c.path, keepLimit)
+	quoted, err := json.Marshal(reason.Error())
+	if err != nil {
+		quoted = []byte(`"unknown"`)
 	}
+	return append(append(append(line, `"`+field+`":`...), quoted...), ',')
 }
 
-func writeHead(path string, head Head) error {
-	temporary := path + ".new"
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		return err
+// keep has the head written to its file. One that can't be written, or not in time, must not keep the warden from its work:
+// who knows that the file is behind hardly waits for it.
+func (c *Chain) keep() {
+	if c.keeper == nil {
+		return
 	}
-	if err := os.WriteFile(temporary, []byte(head.String()+"\n"), 0o640); err != nil {
-		return err
+	limit := keepLimit
+	if c.notKept != nil {
+		limit = behindLimit
 	}
-	return os.Rename(temporary, path)
+	c.notKept = nil
+	if err := c.keeper.keep(c.head, limit); err != nil {
+		c.notKept = fmt.Errorf("write the journal's head to %s: %w", c.keeper.path, err)
+	}
 }
 
 func hashOf(line []byte) string {
@@ -167,6 +167,9 @@ type entry struct {
 	Sequence int64   `json:"sequence"`
 	Previous *string `json:"previous"`
 	Anchor   string  `json:"anchor"`
+	// NotRead and NotKept say why the head's file could not be read at the start, or was behind.
+	NotRead string `json:"head_not_read"`
+	NotKept string `json:"head_not_kept"`
 }
 
 func parseEntry(line []byte) (e entry, chained bool) {

@@ -17,5 +17,12 @@
 // Ship them to a store that cannot be overwritten.
 //
 // The chain goes on over a restart through a small file. It is written before the entry it stands for, so a process that is
-// killed between the two leaves a gap of one entry right before "warden started"; that gap is reported, and is no break.
+// killed between the two loses one entry right before "warden started"; that is reported, and is no break.
+//
+// That file may be on a file system that hangs or fails, and the journal goes on all the same. While the file is behind, every
+// entry says so ("head_not_kept"), and a process that starts meanwhile goes on from an older entry; one that could not read
+// the file begins anew, says so ("head_not_read"), and counts from a number that no entry had before. Either leaves a [Gap]:
+// nothing stands on the entries right before it, so they are worth what others bear witness of. Like the end of a journal they
+// can be cut short, or invented, behind the newest one that is witnessed; the gap names that one. What is witnessed and not
+// there is a break, in a gap as anywhere.
 package evidence

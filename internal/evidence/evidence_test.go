@@ -162,7 +162,7 @@ func TestRestartContinuesTheChain(t *testing.T) {
 	}
 }
 
-// TestHeadThatCannotBeKept: the journal goes on, and says so once.
+// TestHeadThatCannotBeKept: the journal goes on, and every entry that is written meanwhile says so.
 func TestHeadThatCannotBeKept(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "file", "x")
@@ -178,7 +178,7 @@ func TestHeadThatCannotBeKept(t *testing.T) {
 	for range 4 {
 		log.Info("decided")
 	}
-	if n := strings.Count(out.String(), "head_not_kept"); n != 1 {
+	if n := strings.Count(out.String(), "head_not_kept"); n != 3 {
 		t.Errorf("told %d times:\n%s", n, out.String())
 	}
 	write(t, dir, "warden.log", out.String())
@@ -251,6 +251,185 @@ func TestHangingFileSystem(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	if len(lines) != 2 || !strings.Contains(lines[1], `"head_not_kept":"write the journal's head`) {
 		t.Errorf("the journal is %q, want two entries of which the second says that the head is not kept", lines)
+	}
+}
+
+// TestHeadIsKeptAgain: once a file system that hung has come back, the file has the newest head, and the entries stop
+// saying that it is behind.
+func TestHeadIsKeptAgain(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "journal.head")
+	if err := syscall.Mkfifo(path+".new", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	chain, err := evidence.NewChain(&out, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewJSONHandler(chain, nil))
+	log.Info("one")
+	log.Info("two")
+	if older, err := os.ReadFile(path + ".new"); err != nil || !strings.HasPrefix(string(older), "1:") { // lets the writer go
+		t.Fatalf("%q, %v", older, err)
+	}
+	waitForHead(t, path, chain.Head())
+	log.Info("three")
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if !strings.Contains(lines[1], "head_not_kept") || strings.Contains(lines[2], "head_not_kept") {
+		t.Errorf("the journal is %q", lines)
+	}
+	waitForHead(t, path, chain.Head())
+}
+
+func waitForHead(t *testing.T, path string, want evidence.Head) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(30 * time.Second); ; <-tick.C {
+		info, err := os.Stat(path)
+		var text []byte
+		if err == nil && info.Mode().IsRegular() {
+			text, err = os.ReadFile(path)
+		}
+		if err == nil && string(text) == want.String()+"\n" {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the head's file: %q, %v; want %v", text, err, want)
+		}
+	}
+}
+
+// behind writes a journal whose head could not be kept from entry 4 to 6, and the next process's, which goes on from 3.
+func behind(t *testing.T) (lines []string, heads []evidence.Head) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "journal.head")
+	var out bytes.Buffer
+	process := func(messages ...string) {
+		chain, err := evidence.NewChain(&out, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log := slog.New(slog.NewJSONHandler(chain, nil)).With("warden", "dr/1")
+		for _, m := range messages {
+			if m == "blocked" {
+				if err := os.MkdirAll(path+".new", 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			log.Info(m)
+			heads = append(heads, chain.Head())
+		}
+	}
+	process("warden started", "decided", "decided", "blocked", "blocked", "blocked")
+	if err := os.Remove(path + ".new"); err != nil {
+		t.Fatal(err)
+	}
+	process("warden started", "decided", "decided", "decided")
+	return strings.SplitAfter(strings.TrimSuffix(out.String(), "\n"), "\n"), heads
+}
+
+// TestGap: a restart behind a head that was not kept is a gap and no break, and neither serves to cut out what somebody
+// knows of.
+func TestGap(t *testing.T) {
+	lines, heads := behind(t)
+	lines[len(lines)-1] += "\n"
+	anchor := func(i int) evidence.Anchor { return evidence.Anchor{Warden: "dr/1", Head: heads[i]} }
+	unsaid := slices.Clone(lines)
+	for i := range unsaid {
+		unsaid[i] = strings.Replace(unsaid[i], `"head_not_kept"`, `"head_not_kempt"`, 1)
+	}
+	for name, c := range map[string]struct {
+		lines     []string
+		anchors   []evidence.Anchor
+		broken    bool
+		witnessed int64
+	}{
+		"nobody knows of it":                        {lines, nil, false, 0},
+		"others know of entries on both sides":      {lines, []evidence.Anchor{anchor(2), anchor(4), anchor(8)}, false, 5},
+		"its end cut off":                           {slices.Delete(slices.Clone(lines), 5, 6), []evidence.Anchor{anchor(4)}, false, 5},
+		"its end cut off, which others know of":     {slices.Delete(slices.Clone(lines), 4, 6), []evidence.Anchor{anchor(5)}, true, 0},
+		"all of it cut out, which others know of":   {slices.Delete(slices.Clone(lines), 3, 6), []evidence.Anchor{anchor(3)}, true, 0},
+		"an entry of it removed":                    {slices.Delete(slices.Clone(lines), 4, 5), nil, true, 0},
+		"an entry that both sides stand on removed": {slices.Delete(slices.Clone(lines), 2, 3), nil, true, 0},
+		"the entry that goes on removed":            {slices.Delete(slices.Clone(lines), 6, 7), nil, true, 0},
+		"an entry after it changed":                 {replaced(lines, 7, strings.Replace(lines[7], "decided", "deceived", 1)), nil, true, 0},
+		"entries that do not say why":               {unsaid, nil, true, 0},
+		"a process that did not start there":        {replaced(lines, 6, strings.Replace(lines[6], "warden started", "decided", 1)), nil, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, dir, "warden.log", c.lines...)
+			r := verify(t, dir, c.anchors...)
+			if (len(r.Broken) > 0) != c.broken {
+				t.Fatalf("broken %+v, gaps %+v", r.Broken, r.Gaps)
+			}
+			if !c.broken && (len(r.Gaps) != 1 || r.Gaps[0].Sequence != 4 || r.Gaps[0].From != 4 || r.Gaps[0].Witnessed != c.witnessed || !strings.Contains(r.Gaps[0].Reason, "write the journal's head")) {
+				t.Errorf("gaps %+v", r.Gaps)
+			}
+		})
+	}
+}
+
+// TestHeadThatCannotBeRead: a file system that hangs does not keep a warden from starting. Its journal begins anew, which is
+// a gap, and the entries before it still have to be those that others know of.
+func TestHeadThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	lines, heads := journalOf(t, "dr/1", 4, nil)
+	path := filepath.Join(t.TempDir(), "journal.head")
+	if err := syscall.Mkfifo(path, 0o600); err != nil { // opening it waits for a writer
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	chain, err := evidence.NewChain(&out, path)
+	if err == nil || !strings.Contains(err.Error(), "no answer") {
+		t.Errorf("a head that does not answer: %v", err)
+	}
+	log := slog.New(slog.NewJSONHandler(chain, nil)).With("warden", "dr/1")
+	log.Info("warden started")
+	log.Info("decided")
+	if err := os.WriteFile(path, nil, 0o600); err != nil { // lets the reader go
+		t.Fatal(err)
+	}
+	waitForHead(t, path, chain.Head())
+	dir := t.TempDir()
+	for name, c := range map[string]struct {
+		cut, witness int
+		broken       bool
+	}{
+		"whole":           {4, 3, false},
+		"its end cut off": {2, 3, true},
+	} {
+		write(t, dir, "warden.log", append(slices.Clone(lines[:c.cut]), "\n", out.String())...)
+		r := verify(t, dir, evidence.Anchor{Warden: "dr/1", Head: heads[c.witness]}, evidence.Anchor{Warden: "dr/1", Head: chain.Head()})
+		if (len(r.Broken) > 0) != c.broken || len(r.Gaps) != 1 || r.Gaps[0].From != 1 || r.Gaps[0].To != int64(c.cut) {
+			t.Errorf("%s: broken %+v, gaps %+v", name, r.Broken, r.Gaps)
+		}
+	}
+}
+
+// TestLostEntryThatWasWitnessed: an entry that others know of was written, so no killed process lost it.
+func TestLostEntryThatWasWitnessed(t *testing.T) {
+	dir, head := t.TempDir(), filepath.Join(t.TempDir(), "journal.head")
+	var out bytes.Buffer
+	var cut evidence.Head
+	for _, m := range []string{"decided", "decided", "warden started"} {
+		chain, err := evidence.NewChain(&out, head)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slog.New(slog.NewJSONHandler(chain, nil)).With("warden", "dr/1").Info(m)
+		if chain.Head().Sequence == 2 {
+			cut = chain.Head()
+		}
+	}
+	write(t, dir, "warden.log", slices.Delete(strings.SplitAfter(out.String(), "\n"), 1, 2)...)
+	if r := verify(t, dir); len(r.Broken) != 0 || r.Journals[0].Lost != 1 {
+		t.Errorf("%+v", r)
+	}
+	if r := verify(t, dir, evidence.Anchor{Warden: "dr/1", Head: cut}); len(r.Broken) != 1 {
+		t.Errorf("an entry that is witnessed passes for lost: %+v", r)
 	}
 }
 

@@ -22,6 +22,8 @@ type Report struct {
 	Anchors int `json:"anchors"`
 	// Broken lists what does not fit, the first entry of each journal first.
 	Broken []Break `json:"broken"`
+	// Gaps are starts of a process that did not know the end of the one before, and say or show why.
+	Gaps []Gap `json:"gaps"`
 	// Absent are journals that others bear witness of and that are not here at all: of another site, or removed.
 	Absent []Absent `json:"absent"`
 }
@@ -43,9 +45,29 @@ type Journal struct {
 	Last  Head  `json:"last"`
 	// Lost are entries that a killed process had counted and not written.
 	Lost int `json:"lost"`
-	// hashes are the entries' own, by number.
+	// hashes are those of the entries that the newest one stands on, by number.
 	hashes map[int64]string
+	gaps   []*Gap
+	// unkept is the newest entry that does not say that the head's file was behind, why what the others say.
+	unkept int64
+	why    string
 	broken bool
+}
+
+// Gap is where a warden's journal goes on without a link to its newest entries, because the head's file could not be read or
+// written. Nothing that follows stands on those: only what others bear witness of shows that they are as they were written,
+// and that there were no more of them.
+type Gap struct {
+	Warden string `json:"warden"`
+	File   string `json:"file"`
+	// Sequence is the entry with which the journal goes on, From and To the entries before that nothing follows.
+	Sequence int64 `json:"sequence"`
+	From     int64 `json:"from"`
+	To       int64 `json:"to"`
+	// Witnessed is the newest of them that others know of, 0 if none is.
+	Witnessed int64  `json:"witnessed"`
+	Reason    string `json:"reason"`
+	hashes    map[int64]string
 }
 
 // Break is an entry that does not fit.
@@ -79,9 +101,12 @@ func Verify(paths []string, anchors ...Anchor) (Report, error) {
 		}
 	}
 	v.compare()
-	r := Report{Anchors: v.compared, Broken: v.broken}
+	r := Report{Anchors: v.compared, Broken: v.broken, Gaps: []Gap{}}
 	for _, name := range slices.Sorted(maps.Keys(v.journals)) {
 		r.Journals = append(r.Journals, *v.journals[name])
+		for _, g := range v.journals[name].gaps {
+			r.Gaps = append(r.Gaps, *g)
+		}
 	}
 	if r.Broken == nil {
 		r.Broken = []Break{}
@@ -159,7 +184,10 @@ func (v *verifier) entry(path string, e entry, hash string) {
 	if !slices.Contains(j.Files, path) {
 		j.Files = append(j.Files, path)
 	}
-	if reason := j.misfit(e); reason != "" && !j.broken {
+	if g := j.gap(e); g != nil && !j.broken {
+		g.Warden, g.File, g.Sequence = e.Warden, path, e.Sequence
+		j.gaps = append(j.gaps, g)
+	} else if reason := j.misfit(e); reason != "" && !j.broken {
 		// Everything behind the first break is in doubt: it is not listed.
 		j.broken = true
 		v.broken = append(v.broken, Break{Warden: e.Warden, File: path, Sequence: e.Sequence, Reason: reason})
@@ -167,9 +195,53 @@ func (v *verifier) entry(path string, e entry, hash string) {
 	j.Entries++
 	j.Last = Head{Sequence: e.Sequence, Hash: hash}
 	j.hashes[e.Sequence] = hash
+	if e.NotKept == "" {
+		j.unkept = e.Sequence
+	} else {
+		j.why = e.NotKept
+	}
 	if a, err := ParseAnchor(e.Anchor); err == nil {
 		v.anchors = append(v.anchors, a)
 	}
+}
+
+// gap returns the gap before an entry, or nil if it has none or must not have one. The entries that nothing stands on any
+// more are moved into it.
+func (j *Journal) gap(e entry) *Gap {
+	g := &Gap{To: j.Last.Sequence, hashes: map[int64]string{}}
+	switch {
+	case j.Entries == 0:
+		return nil
+	case e.NotRead != "" && *e.Previous == "" && e.Sequence > j.Last.Sequence:
+		g.Reason = e.NotRead
+	case j.goesOnBehind(e):
+		g.From, g.Reason = e.Sequence, j.why
+		if e.Sequence == j.Last.Sequence {
+			g.Reason = "the head of the last entry was not kept"
+		}
+	default:
+		return nil
+	}
+	for n, hash := range j.hashes {
+		if n >= g.From {
+			g.hashes[n] = hash
+			delete(j.hashes, n)
+		}
+	}
+	if g.From == 0 {
+		g.From = slices.Min(slices.Collect(maps.Keys(g.hashes)))
+	}
+	return g
+}
+
+// goesOnBehind: the first entry of a process stands on one before the last, or on none, and all but the first of those that
+// it should have stood on say that the head's file was behind.
+func (j *Journal) goesOnBehind(e entry) bool {
+	if e.Message != started || e.Sequence > j.Last.Sequence || e.Sequence < j.unkept {
+		return false
+	}
+	before, there := j.hashes[e.Sequence-1]
+	return there && before == *e.Previous || e.Sequence == 1 && j.First == 1 && *e.Previous == ""
 }
 
 // misfit says why an entry can't follow the last one, or "".
@@ -198,17 +270,33 @@ func (v *verifier) compare() {
 			continue
 		}
 		v.compared++
-		hash, there := j.hashes[a.Head.Sequence]
-		reason := ""
-		switch {
-		case !there && a.Head.Sequence > j.Last.Sequence:
-			reason = fmt.Sprintf("the end is missing: entry %d is witnessed, the last one here is %d", a.Head.Sequence, j.Last.Sequence)
-		case there && hash != a.Head.Hash:
-			reason = fmt.Sprintf("entry %d is not the one that was witnessed", a.Head.Sequence)
-		}
-		if reason != "" && !j.broken {
+		if reason := j.contradicts(a.Head); reason != "" && !j.broken {
 			j.broken = true
 			v.broken = append(v.broken, Break{Warden: a.Warden, Sequence: a.Head.Sequence, Reason: reason})
 		}
 	}
+}
+
+// contradicts says how the journal differs from what was witnessed, or "". No entry was ever witnessed that was not written
+// first, so one that is not here was removed.
+func (j *Journal) contradicts(witnessed Head) string {
+	hash, there := j.hashes[witnessed.Sequence]
+	if there && hash == witnessed.Hash {
+		return ""
+	}
+	for _, g := range j.gaps {
+		other, inGap := g.hashes[witnessed.Sequence]
+		if inGap && other == witnessed.Hash {
+			g.Witnessed = max(g.Witnessed, witnessed.Sequence)
+			return ""
+		}
+		there = there || inGap
+	}
+	switch {
+	case there:
+		return fmt.Sprintf("entry %d is not the one that was witnessed", witnessed.Sequence)
+	case witnessed.Sequence > j.Last.Sequence:
+		return fmt.Sprintf("the end is missing: entry %d is witnessed, the last one here is %d", witnessed.Sequence, j.Last.Sequence)
+	}
+	return fmt.Sprintf("entry %d is witnessed, and missing", witnessed.Sequence)
 }
