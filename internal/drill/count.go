@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -88,6 +89,12 @@ func ids(payments []merchant.Payment) []string {
 	return ids
 }
 
+// charge is what an order has to be charged.
+type charge struct {
+	merchant, order, currency string
+	amount                    int64
+}
+
 // countMerchants counts what the merchants and the acquirer have on record.
 func (d *drill) countMerchants() {
 	record := d.fleet.Record()
@@ -105,14 +112,17 @@ func (d *drill) countMerchants() {
 			Merchant: order.Merchant, Reference: order.MerchantReference, References: order.References,
 		})
 	}
-	type charge struct {
-		merchant, order, currency string
-		amount                    int64
-	}
-	charged := map[charge]bool{}
+	charged, chargedOrders := map[charge]bool{}, map[[2]string]bool{}
 	for _, c := range d.acquirer.Charges() {
 		if c.Status == acquirer.Approved {
 			charged[charge{c.Merchant, c.MerchantReference, c.Currency, c.Amount}] = true
+			chargedOrders[[2]string{c.Merchant, c.MerchantReference}] = true
+		}
+	}
+	for _, payment := range slices.Concat(outcomes[merchant.Declined], outcomes[merchant.Refused]) {
+		if chargedOrders[[2]string{payment.Merchant, payment.Order}] {
+			p.ToldNoButCharged++
+			d.event("drill", "", fmt.Sprintf("order %s was %s, and charged at the acquirer", payment.Order, payment.Outcome))
 		}
 	}
 	orders := map[string]string{}

@@ -133,6 +133,9 @@ func TestDrillFails(t *testing.T) {
 	}{
 		"lost and not in the tail":   {func(f *fakeTwin, _ *Options) { f.lag, f.loseTail = 150*time.Millisecond, true }, "not in the exported tail"},
 		"charged twice":              {func(f *fakeTwin, _ *Options) { f.inventRefs = true }, "charged more than once"},
+		"refused":                    {func(f *fakeTwin, _ *Options) { f.deniesThird = http.StatusNotFound }, "valid payments were refused for good"},
+		"refused, and charged":       {func(f *fakeTwin, _ *Options) { f.deniesThird = http.StatusNotFound }, "were declined or refused, and charged"},
+		"declined, and charged":      {func(f *fakeTwin, _ *Options) { f.deniesThird = http.StatusPaymentRequired }, "were declined or refused, and charged"},
 		"split brain":                {func(f *fakeTwin, _ *Options) { f.accepts = 1 }, "accepted 1 of 11 commits"},
 		"no split-brain attempt":     {func(f *fakeTwin, _ *Options) { f.noAttempts = true }, "not shown to hold"},
 		"unbalanced":                 {func(f *fakeTwin, _ *Options) { f.unbalanced = true }, "not shown to be balanced"},

@@ -43,6 +43,7 @@ type fakeTwin struct {
 	inventRefs     bool          // payd makes up a charge reference per attempt, and forgets keys
 	neverTakesOver bool
 	unbalanced     bool
+	deniesThird    int // the status of the answer to every third payment, which is charged and booked all the same
 	accepts        int // commits that the old database lets through
 	noAttempts     bool
 	rejectSwitch   int
@@ -154,6 +155,10 @@ func (f *fakeTwin) pay(site string, w http.ResponseWriter, r *http.Request) {
 	id := "pay_" + key
 	if status == "approved" && !f.commit(site, id) {
 		http.Error(w, `{"title":"standby","status":503}`, http.StatusServiceUnavailable)
+		return
+	}
+	if f.deniesThird > 0 && n%3 == 0 {
+		http.Error(w, `{"title":"no","status":0}`, f.deniesThird)
 		return
 	}
 	w.WriteHeader(http.StatusCreated)

@@ -78,8 +78,8 @@ func WriteReport(w io.Writer, series []*verdict.Verdict, machine string) error {
 		return err
 	}
 	fmt.Fprintf(&b, "Machine: %s. PostgreSQL %s. Runs from %s to %s.\n\n", machine, versions(series), day(slices.MinFunc(series, byStart)), day(slices.MaxFunc(series, byStart)))
-	b.WriteString("| fault | speed | passed | RTO (s) | RPO (s) | standstill (s) | acknowledged | lost | double charges | commits without a lease |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| fault | speed | passed | RTO (s) | RPO (s) | standstill (s) | acknowledged | unknown | lost | double charges | commits without a lease |\n")
+	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
 		r.write(&b)
 	}
@@ -101,7 +101,7 @@ const reportHead = `# Drills
 Each line of the table is a number of drills against the twin: one fault, payments all the time, and a verdict that looks
 every acknowledged payment up in the surviving ledger, every charge at the acquirer, and every commit that was tried
 without a lease. "Passed" means that what had to happen did, and that nothing was lost unless the exported tail has it,
-nobody was charged twice, and the ledger adds up.
+nobody was charged twice, or told no and charged, no valid payment was refused for good, and the ledger adds up.
 
 `
 
@@ -109,7 +109,7 @@ const reportLegend = "RTO: from just before the fault to the first payment that 
 	"acknowledged payments the surviving ledger lacks, up to the fault, or up to the last of them where a site that was cut\n" +
 	"off went on for the rest of its lease. Standstill: the longest time without an acknowledged payment.\n" +
 	"Each is the median and the largest of the runs, in real seconds: the speed divides the deployment's configured times,\n" +
-	"nothing is multiplied back. Lost payments are in the exported tail. The last column is accepted of tried.\n"
+	"nothing is multiplied back. Unknown are the payments whose outcome no merchant learned. Lost payments are in the exported tail. The last column is accepted of tried.\n"
 
 // group sorts verdicts by fault, in the catalogue's order, and speed.
 func group(series []*verdict.Verdict) []row {
@@ -138,22 +138,23 @@ func group(series []*verdict.Verdict) []row {
 }
 
 func (r row) write(b *strings.Builder) {
-	passed, acknowledged, lost, twice, accepted, tried := 0, 0, 0, 0, 0, 0
+	passed, acknowledged, unknown, lost, twice, accepted, tried := 0, 0, 0, 0, 0, 0, 0
 	for _, v := range r.runs {
 		if v.Verdict == verdict.Pass {
 			passed++
 		}
 		acknowledged += v.Payments.Acknowledged
+		unknown += v.Payments.Unknown
 		lost += v.Payments.Lost
 		twice += v.Payments.ChargedTwice
 		accepted += v.SplitBrain.Accepted
 		tried += v.SplitBrain.Attempts
 	}
-	fmt.Fprintf(b, "| `%s` | %.4g | %d of %d | %s | %s | %s | %d | %d | %d | %d of %d |\n", r.fault, r.speed, passed, len(r.runs),
+	fmt.Fprintf(b, "| `%s` | %.4g | %d of %d | %s | %s | %s | %d | %d | %d | %d | %d of %d |\n", r.fault, r.speed, passed, len(r.runs),
 		r.figure(func(v *verdict.Verdict) *float64 { return v.RTOSeconds }),
 		r.figure(func(v *verdict.Verdict) *float64 { return v.RPOSeconds }),
 		r.figure(func(v *verdict.Verdict) *float64 { return v.StandstillSeconds }),
-		acknowledged, lost, twice, accepted, tried)
+		acknowledged, unknown, lost, twice, accepted, tried)
 }
 
 // figure is the median and the largest of the runs that have the figure.

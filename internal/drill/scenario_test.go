@@ -137,7 +137,7 @@ func TestReport(t *testing.T) {
 	}
 	for _, want := range []string{
 		"| `link-partition` | 10 | 1 of 2 |", "Machine: 2 CPUs.", "## Runs that did not pass", "speed 10, seed 2: ", "the term: 2 of dr, want 1 of primary",
-		"| `region-loss` |", "| `freeze-thaw` |",
+		"| `region-loss` |", "| `freeze-thaw` |", "| acknowledged | unknown | lost |",
 	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, text.String())

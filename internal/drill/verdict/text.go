@@ -24,6 +24,9 @@ func (v *Verdict) WriteText(w io.Writer) error {
 	fmt.Fprintf(&b, "  payments     %d attempted, %d acknowledged: %d kept, %d lost\n", p.Attempted, p.Acknowledged, p.Kept, p.Lost)
 	fmt.Fprintf(&b, "               %d unknown (%d of them in the ledger), %d declined, %d refused, %d charged twice\n",
 		p.Unknown, p.UnknownInLedger, p.Declined, p.Refused, p.ChargedTwice)
+	if p.ToldNoButCharged > 0 {
+		fmt.Fprintf(&b, "               %d of the declined and refused were charged all the same\n", p.ToldNoButCharged)
+	}
 	if p.Shed > 0 {
 		fmt.Fprintf(&b, "               %d more arrived while the load was at its bound, and were never sent\n", p.Shed)
 	}

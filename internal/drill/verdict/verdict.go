@@ -104,9 +104,12 @@ type Payments struct {
 	// Unknown were attempted and neither acknowledged nor turned down; UnknownInLedger of them are in the ledger.
 	Unknown         int `json:"unknown"`
 	UnknownInLedger int `json:"unknown_in_ledger"`
-	// Declined were turned down by the acquirer, Refused by payd (a 4xx that no retry mends).
+	// Declined were turned down by the acquirer, Refused by payd (a 4xx that no retry mends). The load sends valid orders
+	// only, so no fault is a reason for a refusal.
 	Declined int `json:"declined"`
 	Refused  int `json:"refused"`
+	// ToldNoButCharged are declined or refused payments whose order was charged at the acquirer.
+	ToldNoButCharged int `json:"told_no_but_charged"`
 	// Shed arrived while as many payments were under way as the load allows, and were never sent.
 	Shed int `json:"shed"`
 	// ChargedTwice are orders with more than one charge in the acquirer's own record.
@@ -292,6 +295,12 @@ func (v *Verdict) judgePayments(stopped bool) {
 	}
 	if p.ChargedTwice > 0 {
 		v.Failf("%d orders were charged more than once", p.ChargedTwice)
+	}
+	if p.Refused > 0 {
+		v.Failf("%d valid payments were refused for good", p.Refused)
+	}
+	if p.ToldNoButCharged > 0 {
+		v.Failf("%d payments were declined or refused, and charged at the acquirer all the same", p.ToldNoButCharged)
 	}
 	if p.AcknowledgedNotCharged > 0 {
 		v.Failf("%d acknowledged payments were never charged at the acquirer", p.AcknowledgedNotCharged)

@@ -15,7 +15,7 @@ func passing() *Verdict {
 	v := New("region-loss", 1, 10)
 	v.Objectives = Objectives{RTOSeconds: 90, RPOSeconds: 30}
 	v.RTOSeconds, v.RPOSeconds, v.FaultAtSeconds = number(3.4), number(0.5), number(12.1)
-	v.Payments = Payments{Attempted: 110, Acknowledged: 100, Kept: 99, Lost: 1, Unknown: 4, UnknownInLedger: 2, Declined: 5, Refused: 1}
+	v.Payments = Payments{Attempted: 109, Acknowledged: 100, Kept: 99, Lost: 1, Unknown: 4, UnknownInLedger: 2, Declined: 5}
 	v.Lost = []LostPayment{{PaymentID: "p", AcknowledgedAtSeconds: 11.9, Amount: 5, Currency: "USD", InTail: true}}
 	v.Tail = Tail{Folder: "out/tail", Payments: 2}
 	v.Ledger = Ledger{Balanced: true, Sums: map[string]int64{"USD": 0}, Entries: 200}
@@ -38,10 +38,12 @@ func TestJudge(t *testing.T) {
 		"RPO missed":                 {func(v *Verdict) { v.RPOSeconds = number(30.2) }, "RPO: 30.2 s"},
 		"no RPO":                     {func(v *Verdict) { v.RPOSeconds = nil }, "RPO: the surviving ledger"},
 		"counts do not add up":       {func(v *Verdict) { v.Payments.Kept = 98 }, "98 kept and 1 lost"},
-		"attempted does not add up":  {func(v *Verdict) { v.Payments.Attempted++ }, "111 payments were attempted"},
+		"attempted does not add up":  {func(v *Verdict) { v.Payments.Attempted++ }, "110 payments were attempted"},
 		"lost are not listed":        {func(v *Verdict) { v.Lost = nil }, "1 payments are lost, but 0 are listed"},
 		"lost are not in the tail":   {func(v *Verdict) { v.Lost[0].InTail = false }, "not in the exported tail"},
 		"charged twice":              {func(v *Verdict) { v.Payments.ChargedTwice = 1 }, "charged more than once"},
+		"refused":                    {func(v *Verdict) { v.Payments.Refused, v.Payments.Declined = 1, 4 }, "1 valid payments were refused"},
+		"told no, but charged":       {func(v *Verdict) { v.Payments.ToldNoButCharged = 2 }, "2 payments were declined or refused, and charged"},
 		"acknowledged, not charged":  {func(v *Verdict) { v.Payments.AcknowledgedNotCharged = 1 }, "never charged"},
 		"nothing acknowledged":       {func(v *Verdict) { v.Payments = Payments{}; v.Lost = nil }, "nothing was shown"},
 		"unbalanced":                 {func(v *Verdict) { v.Ledger.Balanced = false }, "not shown to be balanced"},
@@ -104,7 +106,7 @@ func TestJSONKeepsItsNames(t *testing.T) {
 	for _, path := range []string{
 		"verdict", "failures", "fault", "seed", "speed", "objectives.rto_seconds", "objectives.rpo_seconds", "rto_seconds", "rpo_seconds",
 		"timeline.0.at_seconds", "timeline.0.site", "timeline.0.event", "payments.attempted", "payments.acknowledged", "payments.kept",
-		"payments.lost", "payments.unknown", "payments.charged_twice", "lost.0.payment_id", "lost.0.acknowledged_at_seconds", "lost.0.amount",
+		"payments.lost", "payments.unknown", "payments.charged_twice", "payments.told_no_but_charged", "lost.0.payment_id", "lost.0.acknowledged_at_seconds", "lost.0.amount",
 		"lost.0.currency", "tail.folder", "tail.payments", "ledger.balanced", "split_brain.attempts", "split_brain.accepted",
 		"switch_back.downtime_seconds", "switch_back.lost", "environment.cpus", "environment.postgresql", "environment.started_at",
 	} {
