@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"holdfast/internal/drill/acquirer"
+	"holdfast/internal/drill/splitbrain"
 	"holdfast/internal/drill/verdict"
 )
 
@@ -31,6 +32,15 @@ const bookedSQL = `
 	JOIN unnest($1::text[], $2::bigint[], $3::text[]) AS c (charge_reference, amount, currency) USING (charge_reference, amount, currency)
 	WHERE p.status = 'approved'
 	  AND (SELECT count(*) >= 2 AND sum(e.amount) = 0 FROM payd.ledger_entries AS e WHERE e.payment_id = p.id)`
+
+// plantedSQL counts the transactions whose new keys begin with one of the marks $1. A key of two columns has the mark in one.
+const plantedSQL = `
+	SELECT count(*) FROM (
+		SELECT id FROM payd.payments WHERE id LIKE ANY ($1::text[])
+		UNION SELECT merchant FROM payd.idempotency_keys WHERE merchant LIKE ANY ($1::text[])
+		UNION SELECT id FROM payd.accounts WHERE id LIKE ANY ($1::text[])
+		UNION SELECT payment_id FROM payd.ledger_entries WHERE payment_id LIKE ANY ($1::text[])
+	) AS planted`
 
 // ledgerSQL adds all entries up, per currency; debits are positive.
 const ledgerSQL = "SELECT currency, sum(amount)::bigint, count(*) FROM payd.ledger_entries GROUP BY currency"
@@ -117,6 +127,11 @@ func (b postgresBooks) booked(ctx context.Context, charges []acquirer.Charge) (m
 		}
 	}
 	return found, nil
+}
+
+func (b postgresBooks) planted(ctx context.Context) (n int, err error) {
+	err = b.conn.QueryRow(ctx, plantedSQL, []string{splitbrain.Mark + "%", splitbrain.ThawedMark + "%"}).Scan(&n)
+	return n, err
 }
 
 func (b postgresBooks) ledger(ctx context.Context) (verdict.Ledger, error) {

@@ -83,6 +83,18 @@ func TestBooksReadPaydsLedger(t *testing.T) {
 	if ledger, err := b.ledger(t.Context()); err != nil || !ledger.Balanced || ledger.Entries != 2 || ledger.Sums["USD"] != 0 {
 		t.Errorf("ledger = %+v, %v; want balanced with 2 entries", ledger, err)
 	}
+	if n, err := b.planted(t.Context()); err != nil || n != 0 {
+		t.Errorf("planted = %d, %v; want none", n, err)
+	}
+	if _, err := pool.Exec(t.Context(), `
+		INSERT INTO payd.accounts (id, kind, currency) VALUES ('split-brain-1', 'merchant_payable', 'USD');
+		INSERT INTO payd.payments (id, merchant, idempotency_key, charge_reference, amount, currency, payment_method, merchant_reference)
+			VALUES ('thawed-2', 'thawed-3', 'k', 'c', 5, 'USD', 'tok', 'o')`); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.planted(t.Context()); err != nil || n != 2 {
+		t.Errorf("planted = %d, %v; want one of each mark", n, err)
+	}
 	// Two payments out of balance that add up to zero together: only a look at each one shows it.
 	if _, err := pool.Exec(t.Context(), `ALTER TABLE payd.ledger_entries DISABLE TRIGGER balanced;
 		INSERT INTO payd.ledger_entries (payment_id, account, currency, amount) VALUES ('x', 'a', 'USD', 7), ('y', 'a', 'USD', -7)`); err != nil {

@@ -41,6 +41,9 @@ func (s *splitBrainCount) get() splitbrain.Count {
 func (d *drill) copyAttack() {
 	c := d.attackCount.get()
 	d.verdict.SplitBrain.Attempts, d.verdict.SplitBrain.Accepted, d.verdict.SplitBrain.Inconclusive = c.Attempts, c.Accepted, c.Inconclusive
+	d.verdict.SplitBrain.Unanswered = c.Unanswered
+	d.verdict.SplitBrain.Held, d.verdict.SplitBrain.HeldAnswered = c.Held, c.HeldAnswered
+	d.verdict.Thawed.Staged, d.verdict.Thawed.Landed = c.Thawed, c.ThawedLanded
 	for state, n := range c.RefusedBy {
 		d.verdict.SplitBrain.RefusedBy[state] = n
 	}
@@ -160,6 +163,9 @@ func (d *drill) count(ctx context.Context) error {
 	}
 	d.countAcknowledged(acknowledged, kept, tail)
 	d.countUnacknowledged(acknowledged)
+	if err := d.countPlanted(ctx, b); err != nil {
+		return fmt.Errorf("look for commits of the attack: %w", err)
+	}
 	if err := d.countCharges(ctx, b, tail); err != nil {
 		return fmt.Errorf("look the acquirer's charges up: %w", err)
 	}
@@ -178,6 +184,23 @@ func (d *drill) count(ctx context.Context) error {
 	}
 	if d.verdict.Ledger, err = b.ledger(ctx); err != nil {
 		return fmt.Errorf("add the ledger up: %w", err)
+	}
+	return nil
+}
+
+// countPlanted holds the rows that the attack left in the tail and in the surviving ledger against the old database: an
+// answer may be lost, a row is there.
+func (d *drill) countPlanted(ctx context.Context, b books) error {
+	inLedger, err := b.planted(ctx)
+	if err != nil {
+		return err
+	}
+	s := &d.verdict.SplitBrain
+	s.InTail, s.InLedger = len(d.planted[splitbrain.Mark]), inLedger
+	d.verdict.Thawed.InTail = len(d.planted[splitbrain.ThawedMark])
+	if unseen := s.InTail + s.InLedger - s.Accepted; unseen > 0 {
+		s.Attempts += unseen
+		s.Accepted += unseen
 	}
 	return nil
 }
@@ -317,8 +340,24 @@ func (d *drill) survivor(ctx context.Context) (b books, site string, err error) 
 	return nil, "", fmt.Errorf("open the surviving ledger of site %s: %w", strings.Join(candidates, " or "), err)
 }
 
+// isPlanted notes a row of the tail that the drill's own transactions wrote, by the mark in its key. Rows of several
+// tables may be one transaction's.
+func (d *drill) isPlanted(l reconcile.Line) bool {
+	for _, mark := range []string{splitbrain.Mark, splitbrain.ThawedMark} {
+		if _, id, found := strings.Cut(string(l.Key), mark); found {
+			id, _, _ = strings.Cut(id, `"`)
+			if d.planted[mark] == nil {
+				d.planted[mark] = map[string]bool{}
+			}
+			d.planted[mark][id] = true
+			return true
+		}
+	}
+	return false
+}
+
 // collectTail copies what the wardens exported into the results and returns the ids and the charge references of the
-// payments in it.
+// merchants' payments in it.
 func (d *drill) collectTail() (map[string]bool, error) {
 	found := map[string]bool{}
 	for _, folder := range d.twin.TailFolders() {
@@ -327,10 +366,10 @@ func (d *drill) collectTail() (map[string]bool, error) {
 			return nil, fmt.Errorf("the exported tail: %w", err)
 		}
 		for _, t := range summary.Tables {
-			if !strings.HasSuffix(t.Name, ".payments") {
-				continue
-			}
 			err := reconcile.ReadLines(folder, t, func(l reconcile.Line) error {
+				if d.isPlanted(l) || !strings.HasSuffix(t.Name, ".payments") {
+					return nil
+				}
 				var row struct {
 					ID        string `json:"id"`
 					Reference string `json:"charge_reference"`

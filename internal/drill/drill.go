@@ -66,6 +66,8 @@ type drill struct {
 	lostBefore map[string]bool
 	// tailPayments are the ids of the payments in the exported tail.
 	tailPayments map[string]bool
+	// planted are the keys of the drill's own rows in the exported tail, by their mark.
+	planted map[string]map[string]bool
 
 	mu       sync.Mutex
 	phase    Phase
@@ -97,7 +99,7 @@ func Run(ctx context.Context, options Options) (Result, error) {
 			Seed: o.Seed, Latency: acquirerLatency, Jitter: acquirerJitter, LostAnswers: acquirerLostAnswers,
 			Declines: map[string]float64{merchant.DecliningMethod: acquirerDeclines},
 		}),
-		lostBefore: map[string]bool{}, tailPayments: map[string]bool{},
+		lostBefore: map[string]bool{}, tailPayments: map[string]bool{}, planted: map[string]map[string]bool{},
 	}
 	d.scenario, _ = scenarioOf(o.Fault)
 	d.verdict.Expectation, d.verdict.Demands = d.scenario.expectation, d.scenario.demands

@@ -137,6 +137,8 @@ func TestDrillFails(t *testing.T) {
 		"refused, and charged":       {func(f *fakeTwin, _ *Options) { f.deniesThird = http.StatusNotFound }, "were declined or refused, and charged"},
 		"declined, and charged":      {func(f *fakeTwin, _ *Options) { f.deniesThird = http.StatusPaymentRequired }, "were declined or refused, and charged"},
 		"split brain":                {func(f *fakeTwin, _ *Options) { f.accepts = 1 }, "accepted 1 of 11 commits"},
+		"split brain in the tail":    {func(f *fakeTwin, _ *Options) { f.plantedInTail = []string{"split-brain-1", "split-brain-2"} }, "accepted 2 of 12 commits"},
+		"split brain in the ledger":  {func(f *fakeTwin, _ *Options) { f.plantedKept = 1 }, "0 are in the exported tail and 1 in the surviving ledger"},
 		"no split-brain attempt":     {func(f *fakeTwin, _ *Options) { f.noAttempts = true }, "not shown to hold"},
 		"unbalanced":                 {func(f *fakeTwin, _ *Options) { f.unbalanced = true }, "not shown to be balanced"},
 		"nobody takes over":          {func(f *fakeTwin, o *Options) { f.neverTakesOver, o.Limits.Takeover = true, 500*time.Millisecond }, "phase takeover took longer"},
@@ -160,6 +162,19 @@ func TestDrillFails(t *testing.T) {
 				t.Errorf("the twin was taken down %d times", f.downCount())
 			}
 		})
+	}
+}
+
+// What the drill's own transactions left in the tail is no payment that a merchant was not told of.
+func TestTailTellsPaymentsFromTheDrillsOwnRows(t *testing.T) {
+	f := newFakeTwin(t)
+	f.plantedInTail = []string{"split-brain-1", "thawed-2", "thawed-3"}
+	v := rehearse(t, fastOptions(t, f))
+	if v.SplitBrain.InTail != 1 || v.Thawed.InTail != 2 {
+		t.Errorf("%d of the attack and %d thawed ones in the tail, want 1 and 2", v.SplitBrain.InTail, v.Thawed.InTail)
+	}
+	if v.Tail.Payments != v.Payments.Lost || v.Tail.Unacknowledged != 0 {
+		t.Errorf("tail %+v with %d lost payments", v.Tail, v.Payments.Lost)
 	}
 }
 

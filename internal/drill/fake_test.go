@@ -54,6 +54,10 @@ type fakeTwin struct {
 	injectFails    bool
 	silentWardens  bool
 	heldGetsIn     int // transactions from before a freeze that commit after it
+	heldUnanswered int
+	thawedLands    int
+	plantedInTail  []string // keys of transactions that the old database committed and nobody heard of
+	plantedKept    int      // and those that the surviving ledger has
 
 	mu       sync.Mutex
 	address  string
@@ -302,7 +306,7 @@ func (f *fakeTwin) ClearFault(_ context.Context, name, _ string) ([]twin.Fault, 
 	}
 	folder := filepath.Join(f.tailDir, "tail-primary-term-1")
 	f.tails = []string{folder}
-	return nil, writeTail(folder, lost)
+	return nil, writeTail(folder, append(lost, f.plantedInTail...))
 }
 
 func (f *fakeTwin) Serves(_ context.Context, site string) bool {
@@ -420,7 +424,10 @@ type fakeHeld struct{ f *fakeTwin }
 func (h fakeHeld) Commit() {}
 
 func (h fakeHeld) Stop() splitbrain.Count {
-	return splitbrain.Count{Attempts: 8, Accepted: h.f.heldGetsIn, RefusedBy: map[string]int{"HF001": 8 - h.f.heldGetsIn}, Ways: map[string]int{"held": 8}}
+	return splitbrain.Count{
+		Attempts: 8, Accepted: h.f.heldGetsIn, RefusedBy: map[string]int{"HF001": 8 - h.f.heldGetsIn}, Ways: map[string]int{"held": 8},
+		Held: 8, HeldAnswered: 8 - h.f.heldUnanswered, Thawed: 2, ThawedLanded: h.f.thawedLands,
+	}
 }
 
 type fakeAttack struct{ f *fakeTwin }
@@ -473,6 +480,8 @@ func (b fakeBooks) booked(_ context.Context, charges []acquirer.Charge) (map[str
 	}
 	return found, nil
 }
+
+func (b fakeBooks) planted(context.Context) (int, error) { return b.f.plantedKept, nil }
 
 func (b fakeBooks) ledger(context.Context) (verdict.Ledger, error) {
 	return verdict.Ledger{Balanced: !b.f.unbalanced, Sums: map[string]int64{"USD": 0}, Entries: 2}, nil

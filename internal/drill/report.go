@@ -85,6 +85,7 @@ func WriteReport(w io.Writer, series []*verdict.Verdict, machine string) error {
 	}
 	b.WriteString("\n" + reportLegend)
 	writeOverhead(&b, rows)
+	writeFreezes(&b, rows)
 	b.WriteString("\n## What was expected\n\n| fault | what is broken | what has to happen |\n|---|---|---|\n")
 	for _, s := range scenarios() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.name, s.doc, s.expectation)
@@ -193,6 +194,38 @@ func writeOverhead(b *strings.Builder, rows []row) {
 		v := r.runs[0]
 		fmt.Fprintf(b, "| `%s` | %.4g | %.4g | %s | %s |\n", r.fault, r.speed, v.LeaseSeconds+v.MarginSeconds,
 			r.figure(func(v *verdict.Verdict) *float64 { return v.SiteRTOSeconds }), overhead)
+	}
+}
+
+// writeFreezes says what became of the transactions that were frozen with their database.
+func writeFreezes(b *strings.Builder, rows []row) {
+	begun := false
+	for _, r := range rows {
+		var s verdict.SplitBrain
+		var thawed verdict.Thawed
+		unacknowledged := 0
+		for _, v := range r.runs {
+			s.Held += v.SplitBrain.Held
+			s.HeldAnswered += v.SplitBrain.HeldAnswered
+			thawed.Staged += v.Thawed.Staged
+			thawed.Landed += v.Thawed.Landed
+			thawed.InTail += v.Thawed.InTail
+			unacknowledged += v.Tail.Unacknowledged
+		}
+		if s.Held == 0 {
+			continue
+		}
+		if !begun {
+			b.WriteString("\n## What was frozen half-way\n\n" +
+				"Transactions of the drill's own, frozen with their database and committed as it thaws. One that had not passed its\n" +
+				"commit check must be refused. One that had may land, acknowledged to nobody, and is then in the exported tail. The last\n" +
+				"column is the merchants' payments of which the same is true.\n\n" +
+				"| fault | speed | before the check | of them answered | after the check | of them landed | of them in the tail | payments in the tail that nobody was told of |\n" +
+				"|---|---|---|---|---|---|---|---|\n")
+			begun = true
+		}
+		fmt.Fprintf(b, "| `%s` | %.4g | %d | %d | %d | %d | %d | %d |\n", r.fault, r.speed,
+			s.Held, s.HeldAnswered, thawed.Staged, thawed.Landed, thawed.InTail, unacknowledged)
 	}
 }
 

@@ -55,6 +55,8 @@ func TestScenariosFail(t *testing.T) {
 		"writing goes on without a store":    {twin.StoreLoss, func(f *fakeTwin, _ *Options) { f.keepsWriting = true }, "acknowledged past the trust deadline"},
 		"nobody takes over a frozen region":  {twin.RegionFreeze, func(f *fakeTwin, o *Options) { f.neverTakesOver, o.Limits.Takeover = true, 300*time.Millisecond }, "phase takeover took longer"},
 		"a thawed transaction gets in":       {FreezeThaw, func(f *fakeTwin, _ *Options) { f.heldGetsIn = 1 }, "accepted 3 of"},
+		"a frozen transaction is silent":     {twin.RegionFreeze, func(f *fakeTwin, _ *Options) { f.heldUnanswered = 1 }, "1 of 8 transactions that were frozen"},
+		"what thawed is in no tail":          {FreezeThaw, func(f *fakeTwin, _ *Options) { f.thawedLands = 1 }, "3 transactions landed after a thaw, but only 0"},
 		"loss in a hand-over":                {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.loseOnSwitch = true }, "nothing may be lost"},
 		"the wardens were never killed":      {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.silentWardens = true }, "steps at which all wardens were killed: 0"},
 		"the second failure did not happen":  {SecondFailure, func(f *fakeTwin, _ *Options) { f.silentWardens = true }, "failures during the takeover: 0"},

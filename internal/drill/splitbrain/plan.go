@@ -169,7 +169,7 @@ func fresh(typ string) string {
 	case "uuid":
 		return "gen_random_uuid()"
 	case "text", "character varying":
-		return "'split-brain-' || gen_random_uuid()::text"
+		return "'" + Mark + "' || gen_random_uuid()::text"
 	case "bigint", "numeric":
 		return "(4000000000000000000 + floor(random() * 1000000000000000))::bigint"
 	case "integer":

@@ -29,6 +29,14 @@ const (
 	maxSamples    = 20
 )
 
+// The marks that the new keys of a written row begin with, as far as they are text.
+const (
+	// Mark is that of transactions that may not commit.
+	Mark = "split-brain-"
+	// ThawedMark is that of transactions that had passed their check before a freeze, and may.
+	ThawedMark = "thawed-"
+)
+
 // insufficientPrivilege is the SQLSTATE of what the role may not do.
 const insufficientPrivilege = "42501"
 
@@ -49,7 +57,14 @@ type Count struct {
 	RefusedBy, Ways map[string]int
 	// Inconclusive failed for another reason; Samples has the first few errors, and every acceptance.
 	Inconclusive int
-	Samples      []string
+	// Unanswered are commits that were sent and whose answer was lost. Only rows with [Mark] tell what became of them.
+	Unanswered int
+	// Held are the transactions that were to commit after a freeze without having passed their check before it;
+	// HeldAnswered of them were answered.
+	Held, HeldAnswered int
+	// Thawed are those that had passed their check before the freeze; ThawedLanded of them said that they committed.
+	Thawed, ThawedLanded int
+	Samples              []string
 	// Answered is when the database first answered, ReadOnlySince when it first was in recovery; zero if never.
 	Answered, ReadOnlySince time.Time
 }
@@ -105,6 +120,11 @@ func (c Count) Plus(other Count) Count {
 		sum.Attempts += part.Attempts
 		sum.Accepted += part.Accepted
 		sum.Inconclusive += part.Inconclusive
+		sum.Unanswered += part.Unanswered
+		sum.Held += part.Held
+		sum.HeldAnswered += part.HeldAnswered
+		sum.Thawed += part.Thawed
+		sum.ThawedLanded += part.ThawedLanded
 		for state, n := range part.RefusedBy {
 			sum.RefusedBy[state] += n
 		}
@@ -246,6 +266,9 @@ func write(ctx context.Context, conn *pgx.Conn, w way, statement string) error {
 	}
 	tag, err := conn.Exec(ctx, statement)
 	if err != nil {
+		if w.autocommit {
+			return unanswered(err)
+		}
 		return err
 	}
 	if tag.RowsAffected() == 0 {
@@ -262,14 +285,32 @@ func write(ctx context.Context, conn *pgx.Conn, w way, statement string) error {
 	return commit(ctx, conn)
 }
 
-var errNothingWritten = errors.New("the statement wrote no row")
+var (
+	errNothingWritten = errors.New("the statement wrote no row")
+	errRolledBack     = errors.New("COMMIT was answered with ROLLBACK")
+	// errNoAnswer: the database may have committed, or not.
+	errNoAnswer = errors.New("the commit was sent and not answered")
+)
 
 func commit(ctx context.Context, conn *pgx.Conn) error {
+	if conn.IsClosed() {
+		return pgconn.ErrConnClosed
+	}
 	tag, err := conn.Exec(ctx, "COMMIT")
 	if err == nil && tag.String() != "COMMIT" {
-		err = fmt.Errorf("COMMIT was answered with %s", tag)
+		return errRolledBack
 	}
-	return err
+	return unanswered(err)
+}
+
+// unanswered marks the error of a commit that came back with nothing from the database. pgconn.SafeToRetry does not tell
+// whether it went out: where the connection breaks under the answer, that says the same as of one that was closed before.
+func unanswered(err error) error {
+	var refusal *pgconn.PgError
+	if err == nil || errors.As(err, &refusal) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errNoAnswer, err)
 }
 
 // tryHeld commits the transaction that was opened a round before, and opens the next one.
@@ -317,11 +358,14 @@ func (a *Attack) note(way string, err error) {
 		a.count.Attempts++
 		a.count.RefusedBy[state]++
 		a.count.Ways[way]++
-	case state != "" && !strings.HasPrefix(state, "57"), errors.Is(err, errNothingWritten):
+	case state != "" && !strings.HasPrefix(state, "57"), errors.Is(err, errNothingWritten), errors.Is(err, errRolledBack):
 		a.count.Inconclusive++
 		a.sample(way + ": " + err.Error())
+	case errors.Is(err, errNoAnswer):
+		a.count.Unanswered++
 	}
-	// Anything else is a broken connection or a server on its way down (class 57): no answer, so nothing to count.
+	// Anything else is a connection that broke before the commit, or a server on its way down (class 57), which says so
+	// instead of committing: nothing to count.
 }
 
 // stateOf is the SQLSTATE of a refusal. A standby refuses some ways at BEGIN already, with another one than for a write.

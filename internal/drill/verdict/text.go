@@ -38,6 +38,10 @@ func (v *Verdict) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "  split brain  %d attempts without a lease, %d accepted%s\n",
 			v.SplitBrain.Attempts, v.SplitBrain.Accepted, v.refusals())
 	}
+	if v.SplitBrain.Held > 0 {
+		fmt.Fprintf(&b, "  freeze       %d transactions frozen before their commit check, %d answered; %d after it: %d landed, %d in the tail\n",
+			v.SplitBrain.Held, v.SplitBrain.HeldAnswered, v.Thawed.Staged, v.Thawed.Landed, v.Thawed.InTail)
+	}
 	if v.Demands.SwitchBack || v.SwitchBack.DowntimeSeconds != nil {
 		fmt.Fprintf(&b, "  switch back  %s without an acknowledged payment, %d lost\n",
 			seconds(v.SwitchBack.DowntimeSeconds), v.SwitchBack.Lost)
@@ -143,7 +147,7 @@ func (v *Verdict) highlights() []Entry {
 // extraLines is how many lines the expectation takes.
 func (v *Verdict) extraLines() int {
 	n := len(v.Checks)
-	for _, there := range []bool{v.Expectation != "", v.Happened != "", v.SiteRTOSeconds != nil} {
+	for _, there := range []bool{v.Expectation != "", v.Happened != "", v.SiteRTOSeconds != nil, v.SplitBrain.Held > 0} {
 		if there {
 			n++
 		}

@@ -62,6 +62,7 @@ type Verdict struct {
 	Tail         Tail        `json:"tail"`
 	Ledger       Ledger      `json:"ledger"`
 	SplitBrain   SplitBrain  `json:"split_brain"`
+	Thawed       Thawed      `json:"thawed"`
 	SwitchBack   SwitchBack  `json:"switch_back"`
 	Environment  Environment `json:"environment"`
 	// ResultsFolder holds this object, the timeline, journals and the exported tail.
@@ -143,7 +144,7 @@ type Order struct {
 type Tail struct {
 	// Folder is where the drill keeps its copy; empty if nothing was exported.
 	Folder string `json:"folder"`
-	// Payments is how many payments are in it, Unacknowledged how many of them nobody was told of.
+	// Payments is how many payments of merchants are in it, Unacknowledged how many of them nobody was told of.
 	Payments       int `json:"payments"`
 	Unacknowledged int `json:"unacknowledged"`
 }
@@ -170,6 +171,26 @@ type SplitBrain struct {
 	Ways map[string]int `json:"ways"`
 	// Inconclusive counts attempts that failed for a reason that has nothing to do with the fence.
 	Inconclusive int `json:"inconclusive"`
+	// Unanswered are commits that were sent and whose answer was lost. They are no attempts: if the database made one all
+	// the same, the exported tail or the surviving ledger has it.
+	Unanswered int `json:"unanswered"`
+	// InTail and InLedger are the attempts that left rows in the exported tail and in the surviving ledger, which shows
+	// that they were committed, whatever was answered. Accepted is at least their sum.
+	InTail   int `json:"in_tail"`
+	InLedger int `json:"in_ledger"`
+	// Held are transactions that were frozen before their commit check, HeldAnswered those of them of which the thawed
+	// database said what became of them.
+	Held         int `json:"held"`
+	HeldAnswered int `json:"held_answered"`
+}
+
+// Thawed counts the transactions that had passed their commit check before their database was frozen. They may land when
+// it thaws, told to nobody; the exported tail must have those that did.
+type Thawed struct {
+	Staged int `json:"staged"`
+	// Landed are those that the old database said it had committed, InTail those in the exported tail.
+	Landed int `json:"landed"`
+	InTail int `json:"in_tail"`
 }
 
 // SwitchBack is the planned return to the first site under load.
@@ -246,6 +267,7 @@ func (v *Verdict) Judge() {
 	if v.SplitBrain.Accepted > 0 {
 		v.Failf("split brain: a database without a valid lease accepted %d of %d commits", v.SplitBrain.Accepted, v.SplitBrain.Attempts)
 	}
+	v.judgeFreezes(stopped)
 	if v.Demands.SwitchBack && v.SwitchBack.DowntimeSeconds == nil && !stopped {
 		v.Failf("there was no switch back to the first site")
 	}
@@ -263,6 +285,21 @@ func (v *Verdict) Judge() {
 	v.Verdict = Pass
 	if len(v.Failures) > 0 {
 		v.Verdict = Fail
+	}
+}
+
+// judgeFreezes looks at what can't be seen from the answers to the attempts alone.
+func (v *Verdict) judgeFreezes(stopped bool) {
+	s := v.SplitBrain
+	if s.InTail > 0 || s.InLedger > 0 {
+		v.Failf("split brain: of the commits tried without a lease %d are in the exported tail and %d in the surviving ledger", s.InTail, s.InLedger)
+	}
+	if s.HeldAnswered < s.Held && !stopped {
+		v.Failf("%d of %d transactions that were frozen before their commit check were never answered, so they were not shown to be refused",
+			s.Held-s.HeldAnswered, s.Held)
+	}
+	if v.Thawed.Landed > v.Thawed.InTail && !stopped {
+		v.Failf("%d transactions landed after a thaw, but only %d of them are in the exported tail", v.Thawed.Landed, v.Thawed.InTail)
 	}
 }
 

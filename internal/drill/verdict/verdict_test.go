@@ -48,6 +48,13 @@ func TestJudge(t *testing.T) {
 		"nothing acknowledged":       {func(v *Verdict) { v.Payments = Payments{}; v.Lost = nil }, "nothing was shown"},
 		"unbalanced":                 {func(v *Verdict) { v.Ledger.Balanced = false }, "not shown to be balanced"},
 		"split brain":                {func(v *Verdict) { v.SplitBrain.Accepted = 1 }, "accepted 1 of 30"},
+		"split brain in the tail":    {func(v *Verdict) { v.SplitBrain.InTail = 2 }, "2 are in the exported tail and 0 in the surviving ledger"},
+		"split brain in the ledger":  {func(v *Verdict) { v.SplitBrain.InLedger = 1 }, "0 are in the exported tail and 1 in the surviving ledger"},
+		"unanswered is not accepted": {func(v *Verdict) { v.SplitBrain.Unanswered = 3 }, ""},
+		"held, all answered":         {func(v *Verdict) { v.SplitBrain.Held, v.SplitBrain.HeldAnswered = 8, 8 }, ""},
+		"held, not all answered":     {func(v *Verdict) { v.SplitBrain.Held, v.SplitBrain.HeldAnswered = 8, 7 }, "1 of 8 transactions that were frozen before their commit check were never answered"},
+		"thawed, in the tail":        {func(v *Verdict) { v.Thawed = Thawed{Staged: 2, Landed: 1, InTail: 2} }, ""},
+		"thawed, not in the tail":    {func(v *Verdict) { v.Thawed = Thawed{Staged: 2, Landed: 2, InTail: 1} }, "2 transactions landed after a thaw, but only 1"},
 		"no attempt":                 {func(v *Verdict) { v.SplitBrain = SplitBrain{} }, "not shown to hold"},
 		"only read-only refusals":    {func(v *Verdict) { delete(v.SplitBrain.RefusedBy, "HF001") }, "not shown to hold"},
 		"charged, not booked":        {func(v *Verdict) { v.Payments.ChargedNotBooked = 1 }, "neither in the surviving ledger"},
@@ -107,7 +114,8 @@ func TestJSONKeepsItsNames(t *testing.T) {
 		"verdict", "failures", "fault", "seed", "speed", "objectives.rto_seconds", "objectives.rpo_seconds", "rto_seconds", "rpo_seconds",
 		"timeline.0.at_seconds", "timeline.0.site", "timeline.0.event", "payments.attempted", "payments.acknowledged", "payments.kept",
 		"payments.lost", "payments.unknown", "payments.charged_twice", "payments.told_no_but_charged", "lost.0.payment_id", "lost.0.acknowledged_at_seconds", "lost.0.amount",
-		"lost.0.currency", "tail.folder", "tail.payments", "ledger.balanced", "split_brain.attempts", "split_brain.accepted",
+		"lost.0.currency", "tail.folder", "tail.payments", "ledger.balanced", "split_brain.attempts", "split_brain.accepted", "split_brain.unanswered", "split_brain.in_tail", "split_brain.in_ledger", "split_brain.held", "split_brain.held_answered",
+		"thawed.staged", "thawed.landed", "thawed.in_tail",
 		"switch_back.downtime_seconds", "switch_back.lost", "environment.cpus", "environment.postgresql", "environment.started_at",
 	} {
 		var at any = all
@@ -139,6 +147,7 @@ func TestTextFitsOnOneScreen(t *testing.T) {
 	v := passing()
 	v.Expectation, v.Happened = strings.Repeat("expected ", 30), strings.Repeat("happened ", 30)
 	v.SiteRTOSeconds, v.TakeoverOverheadSeconds, v.LeaseSeconds, v.MarginSeconds = number(2.9), number(0.2), 2, 0.7
+	v.SplitBrain.Held, v.SplitBrain.HeldAnswered, v.Thawed = 160, 160, Thawed{Staged: 40, Landed: 40, InTail: 40}
 	v.Checks = []Check{{What: "the term", Wanted: "1", Got: strings.Repeat("one ", 40), OK: true}}
 	for n := range 100 {
 		v.Timeline = append(v.Timeline, Entry{AtSeconds: float64(n), Site: "primary", Kind: []string{"drill", "region", "warden", "dns"}[n%4], Event: strings.Repeat("long ", 50)})
@@ -157,7 +166,10 @@ func TestTextFitsOnOneScreen(t *testing.T) {
 			t.Errorf("%d characters: %s", n, line)
 		}
 	}
-	for _, want := range []string{"PASS", "served after 2.9 s, before DNS: +0.20 s beside a lease of 2 s and a margin of 0.7 s", "ok           the term", "3.4 s", "99 kept, 1 lost", "4 unknown (2 of them in the ledger)", "write fence 20", "read-only 10", "0.8 s", "out/tail"} {
+	for _, want := range []string{
+		"PASS", "served after 2.9 s, before DNS: +0.20 s beside a lease of 2 s and a margin of 0.7 s", "ok           the term", "3.4 s", "99 kept, 1 lost", "4 unknown (2 of them in the ledger)", "write fence 20", "read-only 10", "0.8 s", "out/tail",
+		"160 transactions frozen before their commit check, 160 answered; 40 after it: 40 landed, 40 in the tail",
+	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, out.String())
 		}
