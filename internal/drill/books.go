@@ -12,26 +12,31 @@ import (
 	"holdfast/internal/drill/verdict"
 )
 
-// keptSQL finds payments whose money is booked: the payment is approved and has entries that add up to zero. $1 are
-// payment ids.
+// bookedEntries is the condition that the entries of the payment p book its amount: in its currency they add up to zero,
+// and the debits to what was charged.
+const bookedEntries = `(
+	SELECT sum(e.amount) = 0 AND sum(e.amount) FILTER (WHERE e.amount > 0) = p.amount AND bool_and(e.currency = p.currency)
+	FROM payd.ledger_entries AS e WHERE e.payment_id = p.id)`
+
+// keptSQL finds payments whose money is booked: the payment is approved and so are its entries. $1 are payment ids.
 const keptSQL = `
 	SELECT p.id FROM payd.payments AS p
 	WHERE p.id = ANY ($1::text[]) AND p.status = 'approved'
-	  AND (SELECT count(*) >= 2 AND sum(e.amount) = 0 FROM payd.ledger_entries AS e WHERE e.payment_id = p.id)`
+	  AND ` + bookedEntries
 
 // keptByKeySQL is the same for payments that are known by merchant ($1) and idempotency key ($2).
 const keptByKeySQL = `
 	SELECT p.merchant, p.idempotency_key FROM payd.payments AS p
 	JOIN unnest($1::text[], $2::text[]) AS k (merchant, idempotency_key) USING (merchant, idempotency_key)
 	WHERE p.status = 'approved'
-	  AND (SELECT count(*) >= 2 AND sum(e.amount) = 0 FROM payd.ledger_entries AS e WHERE e.payment_id = p.id)`
+	  AND ` + bookedEntries
 
 // bookedSQL is the same for payments that are known by charge reference ($1), amount ($2) and currency ($3).
 const bookedSQL = `
 	SELECT p.charge_reference FROM payd.payments AS p
 	JOIN unnest($1::text[], $2::bigint[], $3::text[]) AS c (charge_reference, amount, currency) USING (charge_reference, amount, currency)
 	WHERE p.status = 'approved'
-	  AND (SELECT count(*) >= 2 AND sum(e.amount) = 0 FROM payd.ledger_entries AS e WHERE e.payment_id = p.id)`
+	  AND ` + bookedEntries
 
 // plantedSQL counts the transactions whose new keys begin with one of the marks $1. A key of two columns has the mark in one.
 const plantedSQL = `
@@ -41,6 +46,9 @@ const plantedSQL = `
 		UNION SELECT id FROM payd.accounts WHERE id LIKE ANY ($1::text[])
 		UNION SELECT payment_id FROM payd.ledger_entries WHERE payment_id LIKE ANY ($1::text[])
 	) AS planted`
+
+// undecidedSQL counts payments that somebody has yet to finish.
+const undecidedSQL = "SELECT count(*) FROM payd.payments WHERE status = 'pending'"
 
 // ledgerSQL adds all entries up, per currency; debits are positive.
 const ledgerSQL = "SELECT currency, sum(amount)::bigint, count(*) FROM payd.ledger_entries GROUP BY currency"
@@ -127,6 +135,11 @@ func (b postgresBooks) booked(ctx context.Context, charges []acquirer.Charge) (m
 		}
 	}
 	return found, nil
+}
+
+func (b postgresBooks) undecided(ctx context.Context) (n int, err error) {
+	err = b.conn.QueryRow(ctx, undecidedSQL).Scan(&n)
+	return n, err
 }
 
 func (b postgresBooks) planted(ctx context.Context) (n int, err error) {

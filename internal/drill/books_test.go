@@ -28,6 +28,15 @@ const somePayments = `
 	INSERT INTO payd.accounts (id, kind, currency) VALUES ('a', 'acquirer_receivable', 'USD'), ('b', 'merchant_payable', 'USD');
 	INSERT INTO payd.ledger_entries (payment_id, account, currency, amount) VALUES ('booked', 'a', 'USD', 500), ('booked', 'b', 'USD', -500)`
 
+// misbooked have entries that cancel out, over another amount or in another currency than the payment's.
+const misbooked = `
+	INSERT INTO payd.payments (id, merchant, idempotency_key, charge_reference, amount, currency, payment_method, merchant_reference, status, decided_at)
+	VALUES ('little', 'm1', 'k5', 'c5', 500, 'USD', 'tok', 'o5', 'approved', now()),
+	       ('foreign', 'm1', 'k6', 'c6', 500, 'USD', 'tok', 'o6', 'approved', now());
+	INSERT INTO payd.accounts (id, kind, currency) VALUES ('ea', 'acquirer_receivable', 'EUR'), ('eb', 'merchant_payable', 'EUR');
+	INSERT INTO payd.ledger_entries (payment_id, account, currency, amount) VALUES ('little', 'a', 'USD', 1), ('little', 'b', 'USD', -1),
+		('foreign', 'ea', 'EUR', 500), ('foreign', 'eb', 'EUR', -500)`
+
 // paydServer is a server with payd's own schema and a lease.
 func paydServer(t *testing.T) (*pgserver.Server, string, *pgxpool.Pool) {
 	t.Helper()
@@ -82,6 +91,23 @@ func TestBooksReadPaydsLedger(t *testing.T) {
 	}
 	if ledger, err := b.ledger(t.Context()); err != nil || !ledger.Balanced || ledger.Entries != 2 || ledger.Sums["USD"] != 0 {
 		t.Errorf("ledger = %+v, %v; want balanced with 2 entries", ledger, err)
+	}
+	if n, err := b.undecided(t.Context()); err != nil || n != 1 {
+		t.Errorf("undecided = %d, %v; want the pending one", n, err)
+	}
+	if _, err := pool.Exec(t.Context(), misbooked); err != nil {
+		t.Fatal(err)
+	}
+	kept, err = b.kept(t.Context(), []string{"booked", "little", "foreign"})
+	if err != nil || fmt.Sprint(kept) != "map[booked:true]" {
+		t.Errorf("kept = %v, %v; want no payment whose entries book something else", kept, err)
+	}
+	byKey, err = b.keptByKey(t.Context(), [][2]string{{"m1", "k1"}, {"m1", "k5"}, {"m1", "k6"}})
+	if err != nil || fmt.Sprint(byKey) != "map[[m1 k1]:true]" {
+		t.Errorf("kept by key = %v, %v; want no payment whose entries book something else", byKey, err)
+	}
+	if booked, err := b.booked(t.Context(), []acquirer.Charge{charge("c1", 500), charge("c5", 500), charge("c6", 500)}); err != nil || fmt.Sprint(booked) != "map[c1:true]" {
+		t.Errorf("booked = %v, %v; want no charge whose entries book something else", booked, err)
 	}
 	if n, err := b.planted(t.Context()); err != nil || n != 0 {
 		t.Errorf("planted = %d, %v; want none", n, err)

@@ -98,17 +98,23 @@ type charge struct {
 	amount                    int64
 }
 
-// countMerchants counts what the merchants and the acquirer have on record.
+// countMerchants counts what the merchants have on record.
 func (d *drill) countMerchants() {
-	record := d.fleet.Record()
 	counts := d.fleet.Counts()
-	outcomes := byOutcome(record)
+	outcomes := byOutcome(d.fleet.Record())
 	p := &d.verdict.Payments
 	p.Attempted, p.Shed, p.Attempts = counts.Attempted, counts.Shed, counts.Attempts
 	p.Acknowledged = len(outcomes[merchant.Acknowledged])
 	p.Unknown = len(outcomes[merchant.Unknown])
 	p.Declined = len(outcomes[merchant.Declined])
 	p.Refused = len(outcomes[merchant.Refused])
+}
+
+// countAcquirer holds the acquirer's record against the merchants'. It comes last: a recovery worker may charge until the
+// books are quiet.
+func (d *drill) countAcquirer() {
+	outcomes := byOutcome(d.fleet.Record())
+	p := &d.verdict.Payments
 	for _, order := range d.acquirer.ChargedTwice() {
 		p.ChargedTwice++
 		d.verdict.ChargedTwice = append(d.verdict.ChargedTwice, verdict.Order{
@@ -154,6 +160,9 @@ func (d *drill) count(ctx context.Context) error {
 		d.after = r
 	}
 	defer b.close()
+	if err := d.awaitQuiet(ctx, b); err != nil {
+		return fmt.Errorf("ask for undecided payments: %w", err)
+	}
 	d.event("drill", site, "counting in the surviving ledger")
 	outcomes := byOutcome(d.fleet.Record())
 	acknowledged := outcomes[merchant.Acknowledged]
@@ -185,6 +194,32 @@ func (d *drill) count(ctx context.Context) error {
 	if d.verdict.Ledger, err = b.ledger(ctx); err != nil {
 		return fmt.Errorf("add the ledger up: %w", err)
 	}
+	return nil
+}
+
+// awaitQuiet waits until no payment is undecided any more, for half of the phase at most: what a crash left half-way, a
+// recovery worker charges and books later.
+func (d *drill) awaitQuiet(ctx context.Context, b books) error {
+	limit := d.o.Limits.Count / 2
+	quiet, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	undecided := -1
+	err := poll(quiet, pollEvery, func(ctx context.Context) (bool, string, error) {
+		n, err := b.undecided(ctx)
+		if err != nil {
+			return false, "the surviving ledger does not say", err
+		}
+		undecided = n
+		return n == 0, fmt.Sprintf("%d payments are undecided", n), nil
+	})
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return ctx.Err()
+	case undecided < 0:
+		return err
+	}
+	d.verdict.Failf("%d payments in the surviving ledger are still undecided %.3g s after the load, so what becomes of them was not counted",
+		undecided, limit.Seconds())
 	return nil
 }
 
@@ -326,11 +361,14 @@ func (d *drill) happened() string {
 	return fmt.Sprintf("%s%s, %d of %d acknowledged payments kept", end, standstill, p.Kept, p.Acknowledged)
 }
 
-// survivor opens the active site's database, or, when nobody says which that is, the first that answers.
+// survivor opens the active site's database. When nobody says which that is, it opens the first that answers, for what
+// the counts are worth then.
 func (d *drill) survivor(ctx context.Context) (b books, site string, err error) {
 	candidates := []string{d.second, d.first}
-	if holder, _, activeErr := d.twin.Active(ctx); activeErr == nil {
+	if holder, err := d.holder(ctx); err == nil {
 		candidates = []string{holder}
+	} else {
+		d.verdict.Failf("which site is active at the end is not known (%v), so the counts may be of the wrong ledger", err)
 	}
 	for _, site := range candidates {
 		if b, err = d.o.databases.books(ctx, d.twin.DatabaseDSN(site)); err == nil {
@@ -338,6 +376,18 @@ func (d *drill) survivor(ctx context.Context) (b books, site string, err error) 
 		}
 	}
 	return nil, "", fmt.Errorf("open the surviving ledger of site %s: %w", strings.Join(candidates, " or "), err)
+}
+
+// holder asks for the active site for a sixth of the phase: one answer that was lost is no reason to guess.
+func (d *drill) holder(ctx context.Context) (site string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, d.o.Limits.Count/6)
+	defer cancel()
+	err = poll(ctx, pollEvery, func(ctx context.Context) (bool, string, error) {
+		var err error
+		site, _, err = d.twin.Active(ctx)
+		return err == nil, "no answer", err
+	})
+	return site, err
 }
 
 // isPlanted notes a row of the tail that the drill's own transactions wrote, by the mark in its key. Rows of several

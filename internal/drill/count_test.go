@@ -1,9 +1,29 @@
 package drill
 
 import (
+	"fmt"
 	"testing"
 	"time"
+
+	"holdfast/internal/drill/verdict"
 )
+
+func TestTimelineKeepsBothEnds(t *testing.T) {
+	var entries []verdict.Entry
+	for at := range 7 {
+		entries = append(entries, verdict.Entry{AtSeconds: float64(at)})
+	}
+	for most, want := range map[int]string{7: "[0 1 2 3 4 5 6] 0", 8: "[0 1 2 3 4 5 6] 0", 4: "[0 1 5 6] 3", 3: "[0 5 6] 4"} {
+		kept, leftOut := bothEnds(entries, most)
+		var at []float64
+		for _, e := range kept {
+			at = append(at, e.AtSeconds)
+		}
+		if got := fmt.Sprint(at, leftOut); got != want {
+			t.Errorf("of 7 entries at most %d: %s left out, want %s", most, got, want)
+		}
+	}
+}
 
 func TestRecoveryPoint(t *testing.T) {
 	s := func(seconds ...float64) []time.Duration {

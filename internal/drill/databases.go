@@ -37,6 +37,8 @@ type books interface {
 	keptByKey(ctx context.Context, keys [][2]string) (map[[2]string]bool, error)
 	// booked returns the references of the charges that the ledger has, over the same amount.
 	booked(ctx context.Context, charges []acquirer.Charge) (map[string]bool, error)
+	// undecided is how many payments the ledger has that were neither charged nor turned down yet.
+	undecided(ctx context.Context) (int, error)
 	// planted is how many of the drill's own transactions the ledger has; none of them may get into it.
 	planted(ctx context.Context) (int, error)
 	// ledger adds all entries up.

@@ -207,6 +207,7 @@ func (d *drill) settle(ctx context.Context, failed bool) {
 	}
 	// The merchants' and the acquirer's records are here, so they are counted even when nothing else can be.
 	d.countMerchants()
+	defer d.countAcquirer()
 	if ctx.Err() != nil {
 		return
 	}

@@ -131,11 +131,17 @@ func TestDrillFails(t *testing.T) {
 		wrong func(*fakeTwin, *Options)
 		want  string
 	}{
-		"lost and not in the tail":   {func(f *fakeTwin, _ *Options) { f.lag, f.loseTail = 150*time.Millisecond, true }, "not in the exported tail"},
-		"charged twice":              {func(f *fakeTwin, _ *Options) { f.inventRefs = true }, "charged more than once"},
-		"refused":                    {func(f *fakeTwin, _ *Options) { f.deniesThird = http.StatusNotFound }, "valid payments were refused for good"},
-		"refused, and charged":       {func(f *fakeTwin, _ *Options) { f.deniesThird = http.StatusNotFound }, "were declined or refused, and charged"},
-		"declined, and charged":      {func(f *fakeTwin, _ *Options) { f.deniesThird = http.StatusPaymentRequired }, "were declined or refused, and charged"},
+		"lost and not in the tail": {func(f *fakeTwin, _ *Options) { f.lag, f.loseTail = 150*time.Millisecond, true }, "not in the exported tail"},
+		"charged twice":            {func(f *fakeTwin, _ *Options) { f.inventRefs = true }, "charged more than once"},
+		"refused":                  {func(f *fakeTwin, _ *Options) { f.deniesThird = http.StatusNotFound }, "valid payments were refused for good"},
+		"refused, and charged":     {func(f *fakeTwin, _ *Options) { f.deniesThird = http.StatusNotFound }, "were declined or refused, and charged"},
+		"declined, and charged":    {func(f *fakeTwin, _ *Options) { f.deniesThird = http.StatusPaymentRequired }, "were declined or refused, and charged"},
+		"charged twice at the end": {func(f *fakeTwin, _ *Options) { f.chargesLate = true }, "1 orders were charged more than once"},
+		"the books are not quiet":  {func(f *fakeTwin, o *Options) { f.neverQuiet, o.Limits.Count = true, 600*time.Millisecond }, "1 payments in the surviving ledger are still undecided 0.3 s after the load"},
+		"nobody says who is active": {func(f *fakeTwin, o *Options) {
+			f.activeFails, o.Limits.Count = true, 600*time.Millisecond
+			o.Progress = func(l Line) { f.setDrained(l.Phase == Drain || l.Phase == Count) }
+		}, "which site is active at the end is not known"},
 		"split brain":                {func(f *fakeTwin, _ *Options) { f.accepts = 1 }, "accepted 1 of 11 commits"},
 		"split brain in the tail":    {func(f *fakeTwin, _ *Options) { f.plantedInTail = []string{"split-brain-1", "split-brain-2"} }, "accepted 2 of 12 commits"},
 		"split brain in the ledger":  {func(f *fakeTwin, _ *Options) { f.plantedKept = 1 }, "0 are in the exported tail and 1 in the surviving ledger"},

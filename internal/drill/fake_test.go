@@ -55,6 +55,9 @@ type fakeTwin struct {
 	silentWardens  bool
 	heldGetsIn     int // transactions from before a freeze that commit after it
 	heldUnanswered int
+	activeFails    bool // nobody says which site is active, once the load has ended
+	neverQuiet     bool // a payment stays undecided
+	chargesLate    bool // a recovery worker charges an order again while the books are not quiet yet
 	thawedLands    int
 	plantedInTail  []string // keys of transactions that the old database committed and nobody heard of
 	plantedKept    int      // and those that the surviving ledger has
@@ -71,6 +74,8 @@ type fakeTwin struct {
 	attempts int
 	tails    []string
 	downs    int
+	drained  bool
+	charged  map[string]any // the newest order that was charged
 	progress func(Event)
 }
 
@@ -157,7 +162,7 @@ func (f *fakeTwin) pay(site string, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id := "pay_" + key
-	if status == "approved" && !f.commit(site, id) {
+	if status == "approved" && !f.commit(site, id, q) {
 		http.Error(w, `{"title":"standby","status":503}`, http.StatusServiceUnavailable)
 		return
 	}
@@ -169,13 +174,13 @@ func (f *fakeTwin) pay(site string, w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, `{"id":%q,"status":%q}`, id, status)
 }
 
-func (f *fakeTwin) commit(site, id string) bool {
+func (f *fakeTwin) commit(site, id string, order map[string]any) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.active != site || f.refusing[site] {
 		return false
 	}
-	f.ledgers[site][id] = time.Now()
+	f.ledgers[site][id], f.charged = time.Now(), order
 	return true
 }
 
@@ -373,7 +378,16 @@ func (f *fakeTwin) tell(site, step string) {
 func (f *fakeTwin) Active(context.Context) (string, bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.activeFails && f.drained {
+		return "", false, errors.New("the store does not answer")
+	}
 	return f.holder, f.active != "", nil
+}
+
+func (f *fakeTwin) setDrained(drained bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drained = drained
 }
 
 func (f *fakeTwin) SetProgress(receive func(Event)) {
@@ -479,6 +493,22 @@ func (b fakeBooks) booked(_ context.Context, charges []acquirer.Charge) (map[str
 		}
 	}
 	return found, nil
+}
+
+// undecided is asked until the books are quiet; the recovery worker of the fake works in between.
+func (b fakeBooks) undecided(ctx context.Context) (int, error) {
+	b.f.mu.Lock()
+	late, order := b.f.chargesLate, b.f.charged
+	b.f.chargesLate = false
+	b.f.mu.Unlock()
+	switch {
+	case late:
+		_, err := b.f.charge(ctx, "ch_late", order)
+		return 1, err
+	case b.f.neverQuiet:
+		return 1, nil
+	}
+	return 0, nil
 }
 
 func (b fakeBooks) planted(context.Context) (int, error) { return b.f.plantedKept, nil }

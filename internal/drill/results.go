@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"holdfast/internal/drill/verdict"
 )
 
-// maxVerdictEntries bounds the timeline in the verdict; the file timeline.jsonl has all of it.
+// maxVerdictEntries bounds the timeline in the verdict to its beginning and its end; the file timeline.jsonl has all of it.
 const maxVerdictEntries = 2_000
 
 // writeResults writes the results folder: the verdict, the timeline, one journal per site, and the records that the
@@ -22,7 +23,7 @@ func (d *drill) writeResults() error {
 		d.verdict.Failf("%d events did not fit into the timeline", dropped)
 		d.verdict.Verdict = verdict.Fail
 	}
-	d.verdict.Timeline = entries[:min(len(entries), maxVerdictEntries)]
+	d.verdict.Timeline, d.verdict.TimelineLeftOut = bothEnds(entries, maxVerdictEntries)
 	journals := map[string][]verdict.Entry{}
 	for _, e := range entries {
 		if e.Kind == "warden" {
@@ -46,6 +47,15 @@ func (d *drill) writeResults() error {
 		return fmt.Errorf("encode the verdict: %w", encodeErr)
 	}
 	return os.WriteFile(filepath.Join(d.o.Out, verdictName), append(encoded, '\n'), 0o644)
+}
+
+// bothEnds is the first and the last half of the entries, if they are more than most, and how many lie between.
+func bothEnds(entries []verdict.Entry, most int) (kept []verdict.Entry, leftOut int) {
+	if len(entries) <= most {
+		return entries, 0
+	}
+	first, last := entries[:most/2], entries[len(entries)-(most-most/2):]
+	return slices.Concat(first, last), len(entries) - most
 }
 
 func writeLines[T any](path string, values []T) error {

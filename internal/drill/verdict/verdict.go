@@ -52,11 +52,13 @@ type Verdict struct {
 	// LoadBeforeFaultSeconds is how long payments were acknowledged before the kill. An RPO can't be measured as longer.
 	LoadBeforeFaultSeconds float64 `json:"load_before_fault_seconds"`
 	// FaultAtSeconds is when the kill began; null if the drill did not get that far.
-	FaultAtSeconds *float64      `json:"fault_at_seconds"`
-	Phases         []Phase       `json:"phases"`
-	Timeline       []Entry       `json:"timeline"`
-	Payments       Payments      `json:"payments"`
-	Lost           []LostPayment `json:"lost"`
+	FaultAtSeconds *float64 `json:"fault_at_seconds"`
+	Phases         []Phase  `json:"phases"`
+	Timeline       []Entry  `json:"timeline"`
+	// TimelineLeftOut is how many entries are left out in the middle of Timeline; the results folder has them.
+	TimelineLeftOut int           `json:"timeline_left_out"`
+	Payments        Payments      `json:"payments"`
+	Lost            []LostPayment `json:"lost"`
 	// ChargedTwice lists the orders behind payments.charged_twice.
 	ChargedTwice []Order     `json:"charged_twice_orders"`
 	Tail         Tail        `json:"tail"`
