@@ -50,7 +50,8 @@ take over, bring the region back, try to write to its old database, switch back,
 With --fault something else is broken; each fault has an expectation of its own, and some must not lead to a failover.
 
 --all, --repeat, --report or several faults make a series: results are kept below --results, one folder per fault, speed
-and seed, and a drill that has a verdict there is not run again. --repeat 0 only writes the report.
+and seed, and a drill that has a verdict there is not run again, unless it is one of another build, load, number of cycles or
+deployment. --repeat 0 only writes the report.
 
 Progress goes to standard error, the verdict to standard output. Times are real ones: --speed divides the deployment's
 configured times (lease, health-check interval, TTL), nothing is multiplied back.
@@ -169,6 +170,7 @@ func (f *drillFlags) options(ctx context.Context, fault string, progress io.Writ
 	return drill.Options{
 		Fault: fault, Cycles: f.cycles, Seed: f.seed, Speed: f.speed, Topology: &r.topology, Up: bringUp(logger), AddressBlock: f.addressBlock,
 		Images: r.images, Merchants: f.merchants, Rate: f.rate, Out: f.out, Keep: f.keep, PostgreSQL: in.Version,
+		Revision: revision(),
 		Progress: func(line drill.Line) { printLine(progress, line) },
 	}, nil
 }

@@ -117,19 +117,43 @@ func version() string {
 	if !ok {
 		return "unknown"
 	}
-	revision, modified := "", ""
+	commit, modified := builtFrom(info)
+	switch {
+	case commit == "":
+		return info.Main.Version
+	case modified:
+		return fmt.Sprintf("%s (%.12s, modified)", info.Main.Version, commit)
+	}
+	return fmt.Sprintf("%s (%.12s)", info.Main.Version, commit)
+}
+
+// revision is the commit that this program was built from, for a drill's verdict.
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return drill.UnknownRevision
+	}
+	commit, modified := builtFrom(info)
+	switch {
+	case commit == "":
+		return drill.UnknownRevision
+	case modified:
+		return commit + "+modified"
+	}
+	return commit
+}
+
+// builtFrom is the commit of a build, empty if it does not say, and whether the files were others than the commit's.
+func builtFrom(info *debug.BuildInfo) (commit string, modified bool) {
 	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			revision = s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			modified = ", modified"
+		switch s.Key {
+		case "vcs.revision":
+			commit = s.Value
+		case "vcs.modified":
+			modified = s.Value == "true"
 		}
 	}
-	if revision == "" {
-		return info.Main.Version
-	}
-	return fmt.Sprintf("%s (%.12s%s)", info.Main.Version, revision, modified)
+	return commit, modified
 }
 
 // executable is the path of this program.

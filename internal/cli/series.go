@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"holdfast/internal/drill"
 	"holdfast/internal/drill/verdict"
 	"holdfast/internal/operator"
+	"holdfast/internal/topology"
 )
 
 const (
@@ -53,16 +55,20 @@ func (f *drillFlags) checkSeries(faults []string) error {
 	return nil
 }
 
-// runSeries runs every fault with every seed, leaving out what has a verdict already, and writes the report after each
+// runSeries runs every fault with every seed, leaving out what has a verdict of the same setup already, and writes the report after each
 // one, so that an interrupted series goes on where it ended. It returns errSilent if a verdict is not "pass".
 func (f *drillFlags) runSeries(ctx context.Context, faults []string, out, progress io.Writer) error {
+	topo, err := f.topology(ctx, progress)
+	if err != nil {
+		return err
+	}
 	failed := false
 	for i := range f.repeat {
 		for _, fault := range faults {
 			if fault == drill.FreezeThaw && i > 0 {
 				continue // it repeats within itself
 			}
-			v, fresh, err := f.runOne(ctx, fault, f.seed+uint64(i), progress)
+			v, fresh, err := f.runOne(ctx, fault, f.seed+uint64(i), f.setup(fault, &topo), progress)
 			if err != nil {
 				return err
 			}
@@ -102,14 +108,26 @@ func (f *drillFlags) note(out io.Writer, v *verdict.Verdict, fresh bool) error {
 	return err
 }
 
-// runOne runs one drill of a series, or reads its verdict if it has one.
-func (f *drillFlags) runOne(ctx context.Context, fault string, seed uint64, progress io.Writer) (v *verdict.Verdict, fresh bool, err error) {
+// setup is what a verdict must have come from to be kept.
+func (f *drillFlags) setup(fault string, topo *topology.Topology) verdict.Setup {
+	return drill.Options{
+		Fault: fault, Cycles: f.cycles, Topology: topo, Merchants: f.merchants, Rate: f.rate, Revision: revision(),
+	}.Setup()
+}
+
+// runOne runs one drill of a series, or reads its verdict if it has one of the same setup.
+func (f *drillFlags) runOne(ctx context.Context, fault string, seed uint64, setup verdict.Setup, progress io.Writer) (v *verdict.Verdict, fresh bool, err error) {
 	folder := drill.Folder(f.results, fault, f.speed, seed)
 	v, err = drill.ReadVerdict(folder)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return v, false, err
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, false, err
+	case err == nil && v.Setup == setup:
+		return v, false, nil
+	case err == nil:
+		fmt.Fprintf(progress, "%s: the verdict there is of another setup (%s; now %s); the drill is run again\n", folder, describeSetup(v.Setup), describeSetup(setup))
 	}
-	// What a killed run left has no verdict, and so no meaning.
+	// What a killed run left has no verdict, and so no meaning; that of another setup is another drill's.
 	if err := os.RemoveAll(folder); err != nil {
 		return nil, false, fmt.Errorf("%w: remove the results of an unfinished drill: %w", operator.ErrEnvironment, err)
 	}
@@ -127,6 +145,12 @@ func (f *drillFlags) runOne(ctx context.Context, fault string, seed uint64, prog
 		return result.Verdict, true, os.Remove(filepath.Join(folder, "verdict.json"))
 	}
 	return result.Verdict, true, nil
+}
+
+// describeSetup is a setup in a few words.
+func describeSetup(s verdict.Setup) string {
+	return fmt.Sprintf("revision %s, %v payments/s of %d merchants, %d cycles, topology %s",
+		cmp.Or(s.Revision, drill.UnknownRevision), s.Rate, s.Merchants, s.Cycles, cmp.Or(s.Topology, "unknown"))
 }
 
 // writeReport makes the report from all verdicts in the results folder, at once or not at all.

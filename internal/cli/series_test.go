@@ -2,13 +2,17 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"holdfast/internal/drill"
+	"holdfast/internal/drill/merchant"
 	"holdfast/internal/drill/verdict"
+	"holdfast/internal/topology"
 )
 
 // keep leaves a verdict in a series' folder as a drill would.
@@ -27,11 +31,54 @@ func keep(t *testing.T, root string, v *verdict.Verdict) {
 	}
 }
 
+// usual is the setup of a drill with no flags but its fault.
+func usual(t *testing.T, fault string) verdict.Setup {
+	t.Helper()
+	topo, err := topology.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := drillFlags{rate: merchant.DefaultRate, merchants: merchant.DefaultMerchants}
+	return f.setup(fault, &topo)
+}
+
+// A verdict of another build, load or deployment is another drill's. What is run again fails here before it starts: there is
+// no payd beside the test.
+func TestSeriesRunsAgainWhatHasAnotherSetup(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*verdict.Setup)
+		args   []string
+	}{
+		"from before setups were noted": {change: func(s *verdict.Setup) { *s = verdict.Setup{} }},
+		"revision":                      {change: func(s *verdict.Setup) { s.Revision = "0123456789abcdef" }},
+		"topology":                      {change: func(s *verdict.Setup) { s.Topology = "00" }},
+		"cycles":                        {change: func(s *verdict.Setup) { s.Cycles = 3 }},
+		"rate":                          {args: []string{"--rate", "61"}},
+		"merchants":                     {args: []string{"--merchants", "9"}},
+	} {
+		root := t.TempDir()
+		v := verdict.New("freeze-thaw", 1, 10)
+		v.Verdict, v.Setup = verdict.Pass, usual(t, "freeze-thaw")
+		if c.change != nil {
+			c.change(&v.Setup)
+		}
+		keep(t, root, v)
+		args := append([]string{"drill", "--fault", "freeze-thaw", "--results", root, "--report", filepath.Join(root, "report.md")}, c.args...)
+		code, out, problems := run(t, args...)
+		if code == 0 || strings.Contains(out, "kept from before") || !strings.Contains(problems, "is of another setup") {
+			t.Errorf("%s: exit code %d\n%s%s", name, code, out, problems)
+		}
+		if _, err := drill.ReadVerdict(drill.Folder(root, "freeze-thaw", 10, 1)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: the other setup's verdict is still there: %v", name, err)
+		}
+	}
+}
+
 func TestSeriesGoesOnWhereItEnded(t *testing.T) {
 	root, report := t.TempDir(), filepath.Join(t.TempDir(), "drills.md")
 	for seed := uint64(1); seed <= 2; seed++ {
 		v := verdict.New("link-loss", seed, 10)
-		v.Verdict, v.Happened = verdict.Pass, "nothing"
+		v.Verdict, v.Happened, v.Setup = verdict.Pass, "nothing", usual(t, "link-loss")
 		if seed == 2 {
 			v.Verdict, v.Failures = verdict.Fail, []string{"the term: 2 of dr, want 1 of primary"}
 		}
@@ -53,7 +100,7 @@ func TestSeriesGoesOnWhereItEnded(t *testing.T) {
 		t.Errorf("exit code %d for the report alone: %s", code, problems)
 	}
 	written, err := os.ReadFile(report)
-	if err != nil || !strings.Contains(string(written), "| `link-loss` | 10 | 1 of 2 |") {
+	if err != nil || !strings.Contains(string(written), "| `link-loss` | 10 | 1 of 2 |") || !strings.Contains(string(written), "Built from an unknown revision.") {
 		t.Errorf("report: %v\n%s", err, written)
 	}
 }

@@ -105,7 +105,7 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	d.verdict.Expectation, d.verdict.Demands = d.scenario.expectation, d.scenario.demands
 	d.verdict.Objectives = verdict.Objectives{RTOSeconds: objectiveRTO.Seconds() / o.Speed, RPOSeconds: objectiveRPO.Seconds() / o.Speed}
 	d.verdict.Environment = verdict.Environment{CPUs: runtime.NumCPU(), PostgreSQL: o.PostgreSQL, StartedAt: began.UTC()}
-	d.verdict.ResultsFolder = o.Out
+	d.verdict.Setup, d.verdict.ResultsFolder = o.Setup(), o.Out
 	return d.run(ctx)
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"holdfast/internal/drill/verdict"
 	"holdfast/internal/pgserver"
+	"holdfast/internal/topology"
 )
 
 func TestMain(m *testing.M) {
@@ -88,6 +89,9 @@ func TestDrillWithoutLossPasses(t *testing.T) {
 
 func checkResults(t *testing.T, folder string, v *verdict.Verdict) {
 	t.Helper()
+	if left, _ := filepath.Glob(filepath.Join(folder, "*.new")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
 	for _, name := range []string{"verdict.json", "timeline.jsonl", "merchants.jsonl", "acquirer.jsonl"} {
 		if info, err := os.Stat(filepath.Join(folder, name)); err != nil || info.Size() == 0 {
 			t.Errorf("results: %s: %v", name, err)
@@ -100,6 +104,60 @@ func checkResults(t *testing.T, folder string, v *verdict.Verdict) {
 	var read verdict.Verdict
 	if err := json.Unmarshal(encoded, &read); err != nil || read.Verdict != v.Verdict || read.Payments != v.Payments {
 		t.Errorf("verdict.json differs from the verdict: %v", err)
+	}
+}
+
+// Half of a verdict must never stand in for one.
+func TestWriteWhole(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "verdict.json")
+	if err := writeWhole(path, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path+".new", 0o700); err != nil { // as a disk that is full
+		t.Fatal(err)
+	}
+	if err := writeWhole(path, []byte("new")); err == nil {
+		t.Error("the file was written past its temporary one")
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "old" {
+		t.Errorf("%q, %v; want what was there before", text, err)
+	}
+}
+
+func TestSetup(t *testing.T) {
+	topo, err := topology.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Fault: FreezeThaw, Topology: &topo}
+	s := o.Setup()
+	if s.Revision != "unknown" || s.Rate != 60 || s.Merchants != 8 || s.Cycles != 20 || len(s.Topology) != 16 {
+		t.Errorf("%+v, want the defaults", s)
+	}
+	if o.Fault = RegionLoss; o.Setup().Cycles != 0 {
+		t.Errorf("%+v, want no cycles for a fault that does not repeat", o.Setup())
+	}
+	topo.Lease++
+	if o.Setup().Topology == s.Topology {
+		t.Error("another lease has the same hash")
+	}
+}
+
+func TestRevisionsAreNamed(t *testing.T) {
+	of := func(revisions ...string) string {
+		var series []*verdict.Verdict
+		for _, r := range revisions {
+			v := verdict.New(RegionLoss, 1, 1)
+			v.Setup.Revision = r
+			series = append(series, v)
+		}
+		return revisionsOf(series)
+	}
+	if got := of("", "unknown"); got != "an unknown revision" {
+		t.Error(got)
+	}
+	if got := of("0123456789abcdef", "0123456789abcdef+modified", "unknown"); got != "0123456789ab, 0123456789ab (modified), unknown" {
+		t.Error(got)
 	}
 }
 

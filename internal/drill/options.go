@@ -1,6 +1,9 @@
 package drill
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"holdfast/internal/drill/merchant"
+	"holdfast/internal/drill/verdict"
 	"holdfast/internal/pgserver"
 	"holdfast/internal/topology"
 )
@@ -57,8 +62,8 @@ type Options struct {
 	Cycles int
 	// Keep leaves the twin up after the verdict, until ctx ends.
 	Keep bool
-	// PostgreSQL is the server's version, for the verdict.
-	PostgreSQL string
+	// PostgreSQL is the server's version and Revision that of the program, for the verdict.
+	PostgreSQL, Revision string
 	// Progress receives lines as they happen, from one goroutine at a time. Nil discards.
 	Progress func(Line)
 	// Limits bound the phases; zero fields get the defaults for the speed.
@@ -94,6 +99,24 @@ type Pace struct {
 	// Report is the time between two lines about the load.
 	Report time.Duration
 }
+
+// Setup is what the options' verdict depends on beside the fault, the speed and the seed.
+func (o Options) Setup() verdict.Setup {
+	setup := verdict.Setup{
+		Revision: cmp.Or(o.Revision, UnknownRevision), Rate: cmp.Or(o.Rate, merchant.DefaultRate),
+		Merchants: cmp.Or(o.Merchants, merchant.DefaultMerchants),
+	}
+	if o.Fault == FreezeThaw {
+		setup.Cycles = cmp.Or(o.Cycles, freezeCycles)
+	}
+	if encoded, err := json.Marshal(o.Topology); err == nil {
+		setup.Topology = fmt.Sprintf("%.8x", sha256.Sum256(encoded))
+	}
+	return setup
+}
+
+// UnknownRevision is that of a program that was built without one.
+const UnknownRevision = "unknown"
 
 // withDefaults fills in what was left open, and says what can't be.
 func (o Options) withDefaults(began time.Time) (Options, error) {

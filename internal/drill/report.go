@@ -77,7 +77,8 @@ func WriteReport(w io.Writer, series []*verdict.Verdict, machine string) error {
 		_, err := io.WriteString(w, b.String())
 		return err
 	}
-	fmt.Fprintf(&b, "Machine: %s. PostgreSQL %s. Runs from %s to %s.\n\n", machine, versions(series), day(slices.MinFunc(series, byStart)), day(slices.MaxFunc(series, byStart)))
+	fmt.Fprintf(&b, "Machine: %s. PostgreSQL %s. Built from %s. Runs from %s to %s.\n\n", machine,
+		versions(series), revisionsOf(series), day(slices.MinFunc(series, byStart)), day(slices.MaxFunc(series, byStart)))
 	b.WriteString("| fault | speed | passed | RTO (s) | RPO (s) | standstill (s) | acknowledged | unknown | lost | double charges | commits without a lease |\n")
 	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
@@ -250,6 +251,23 @@ func versions(series []*verdict.Verdict) string {
 	seen := map[string]bool{}
 	for _, v := range series {
 		seen[v.Environment.PostgreSQL] = true
+	}
+	return strings.Join(slices.Sorted(maps.Keys(seen)), ", ")
+}
+
+// revisionsOf names every commit that the runs were built from.
+func revisionsOf(series []*verdict.Verdict) string {
+	seen := map[string]bool{}
+	for _, v := range series {
+		commit, modified, _ := strings.Cut(cmp.Or(v.Setup.Revision, UnknownRevision), "+")
+		name := commit[:min(len(commit), 12)]
+		if modified != "" {
+			name += " (modified)"
+		}
+		seen[name] = true
+	}
+	if len(seen) == 1 && seen[UnknownRevision] {
+		return "an unknown revision"
 	}
 	return strings.Join(slices.Sorted(maps.Keys(seen)), ", ")
 }

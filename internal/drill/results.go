@@ -46,7 +46,16 @@ func (d *drill) writeResults() error {
 	if encodeErr != nil {
 		return fmt.Errorf("encode the verdict: %w", encodeErr)
 	}
-	return os.WriteFile(filepath.Join(d.o.Out, verdictName), append(encoded, '\n'), 0o644)
+	return writeWhole(filepath.Join(d.o.Out, verdictName), append(encoded, '\n'))
+}
+
+// writeWhole writes a file at once or not at all: half a verdict would be an error to whoever reads the series.
+func writeWhole(path string, content []byte) error {
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, content, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(temporary, path)
 }
 
 // bothEnds is the first and the last half of the entries, if they are more than most, and how many lie between.

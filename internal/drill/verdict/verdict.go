@@ -67,6 +67,7 @@ type Verdict struct {
 	Thawed       Thawed      `json:"thawed"`
 	SwitchBack   SwitchBack  `json:"switch_back"`
 	Environment  Environment `json:"environment"`
+	Setup        Setup       `json:"setup"`
 	// ResultsFolder holds this object, the timeline, journals and the exported tail.
 	ResultsFolder string `json:"results_folder,omitempty"`
 }
@@ -208,6 +209,20 @@ type Environment struct {
 	CPUs       int       `json:"cpus"`
 	PostgreSQL string    `json:"postgresql"`
 	StartedAt  time.Time `json:"started_at"`
+}
+
+// Setup is what a result depends on beside the fault, the speed and the seed. Results of equal setups may be put together.
+type Setup struct {
+	// Revision is the commit that the program was built from, with "+modified" where the files were not the commit's, and
+	// "unknown" where the build does not say.
+	Revision string `json:"revision"`
+	// Rate is in payments per second, over all Merchants.
+	Rate      float64 `json:"rate"`
+	Merchants int     `json:"merchants"`
+	// Cycles is how often the active site is frozen, 0 for a fault that does not repeat.
+	Cycles int `json:"cycles"`
+	// Topology is a hash of the deployment.
+	Topology string `json:"topology"`
 }
 
 // Check is one part of an expectation.
