@@ -85,6 +85,7 @@ func WriteReport(w io.Writer, series []*verdict.Verdict, machine string) error {
 		r.write(&b)
 	}
 	b.WriteString("\n" + reportLegend)
+	writeCycles(&b, rows)
 	writeOverhead(&b, rows)
 	writeFreezes(&b, rows)
 	b.WriteString("\n## What was expected\n\n| fault | what is broken | what has to happen |\n|---|---|---|\n")
@@ -107,11 +108,40 @@ nobody was charged twice, or told no and charged, no valid payment was refused f
 
 `
 
-const reportLegend = "RTO: from just before the fault to the first payment that the other site acknowledged. RPO: the stretch of time whose\n" +
+const reportLegend = "RTO: from just before the fault to the first payment that the other site acknowledged; in `application-failing`, where\n" +
+	"nobody takes over unasked, from the operator's request; in `switchover` the longest time without an acknowledged payment\n" +
+	"around the move there. A drill that repeats its fault has the figure of its worst time. RPO: the stretch of time whose\n" +
 	"acknowledged payments the surviving ledger lacks, up to the fault, or up to the last of them where a site that was cut\n" +
-	"off went on for the rest of its lease. Standstill: the longest time without an acknowledged payment.\n" +
-	"Each is the median and the largest of the runs, in real seconds: the speed divides the deployment's configured times,\n" +
-	"nothing is multiplied back. Unknown are the payments whose outcome no merchant learned. Lost payments are in the exported tail. The last column is accepted of tried.\n"
+	"off went on for the rest of its lease. Standstill: the longest time without an acknowledged payment, from the first fault\n" +
+	"to the end of the load.\n" +
+	"Each is the median and the largest of the runs, or one figure where they are the same, in real seconds: the speed divides\n" +
+	"the deployment's configured times, nothing is multiplied back. Unknown are the payments whose outcome no merchant learned.\n" +
+	"Lost payments are in the exported tail of a drill that passed. The last column is accepted of tried.\n"
+
+// writeCycles says how often the fault that repeats did so.
+func writeCycles(b *strings.Builder, rows []row) {
+	for _, r := range rows {
+		if r.fault != FreezeThaw {
+			continue
+		}
+		seen := map[int]bool{}
+		for _, v := range r.runs {
+			seen[v.Setup.Cycles] = true
+		}
+		var cycles []string
+		for _, n := range slices.Sorted(maps.Keys(seen)) {
+			text := fmt.Sprint(n)
+			switch {
+			case n == 0:
+				text = "an unknown number of"
+			case n < freezeCycles:
+				text += fmt.Sprintf(" (fewer than the usual %d)", freezeCycles)
+			}
+			cycles = append(cycles, text)
+		}
+		fmt.Fprintf(b, "A run of `%s` at speed %.4g is %s cycles.\n", r.fault, r.speed, strings.Join(cycles, " or "))
+	}
+}
 
 // group sorts verdicts by fault, in the catalogue's order, and speed.
 func group(series []*verdict.Verdict) []row {
@@ -159,7 +189,8 @@ func (r row) write(b *strings.Builder) {
 		acknowledged, unknown, lost, twice, accepted, tried)
 }
 
-// figure is the median and the largest of the runs that have the figure.
+// figure is the median, which for an even number of runs lies between the middle two, and the largest of the runs that
+// have the figure.
 func (r row) figure(of func(*verdict.Verdict) *float64) string {
 	var values []float64
 	for _, v := range r.runs {
@@ -171,7 +202,7 @@ func (r row) figure(of func(*verdict.Verdict) *float64) string {
 		return "–"
 	}
 	slices.Sort(values)
-	median, largest := values[(len(values)-1)/2], values[len(values)-1]
+	median, largest := (values[(len(values)-1)/2]+values[len(values)/2])/2, values[len(values)-1]
 	if fmt.Sprintf("%.1f", median) == fmt.Sprintf("%.1f", largest) {
 		return fmt.Sprintf("%.1f", largest)
 	}
@@ -188,7 +219,8 @@ func writeOverhead(b *strings.Builder, rows []row) {
 		}
 		if !begun {
 			b.WriteString("\n## What a takeover costs beside its wait\n\n" +
-				"From the fault until the other site serves, before DNS, less the lease and the margin that it has to wait out.\n\n" +
+				"From the fault until the other site serves, before DNS, less the lease and the margin that it has to wait out; where the\n" +
+				"fault repeats, the longest time.\n\n" +
 				"| fault | speed | lease + margin (s) | site RTO (s) | overhead (s) |\n|---|---|---|---|---|\n")
 			begun = true
 		}

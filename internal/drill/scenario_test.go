@@ -117,6 +117,34 @@ func TestScenariosAreNamedOnceAndSayWhatTheyExpect(t *testing.T) {
 	}
 }
 
+// What the report says of a figure is how it was measured and put together.
+func TestReportSaysHowItsFiguresCameAbout(t *testing.T) {
+	var series []*verdict.Verdict
+	add := func(fault string, rto float64, cycles int) {
+		v := verdict.New(fault, uint64(len(series)+1), 10)
+		v.Verdict, v.RTOSeconds, v.Setup.Cycles = verdict.Pass, &rto, cycles
+		series = append(series, v)
+	}
+	add(Switchover, 1, 0)
+	add(Switchover, 4, 0)
+	add(FreezeThaw, 5, 3)
+	add(FreezeThaw, 6, 7)
+	add(FreezeThaw, 8, freezeCycles)
+	var text strings.Builder
+	if err := WriteReport(&text, series, "2 CPUs"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"| `switchover` | 10 | 2 of 2 | 2.5, 4.0 |", "| `freeze-thaw` | 10 | 3 of 3 | 6.0, 8.0 |",
+		"in `application-failing`, where\nnobody takes over unasked, from the operator's request", "in `switchover` the longest time without",
+		"A run of `freeze-thaw` at speed 10 is 3 (fewer than the usual 20) or 7 (fewer than the usual 20) or 20 cycles.",
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, text.String())
+		}
+	}
+}
+
 func TestReport(t *testing.T) {
 	root := t.TempDir()
 	for seed := uint64(1); seed <= 2; seed++ {

@@ -33,8 +33,9 @@ type Verdict struct {
 	Seed       uint64     `json:"seed"`
 	Speed      float64    `json:"speed"`
 	Objectives Objectives `json:"objectives"`
-	// RTOSeconds runs from just before the kill to the first payment acknowledged in an attempt that began after it;
-	// null if there was none.
+	// RTOSeconds runs from just before the kill to the first payment acknowledged in an attempt that began after it; null
+	// if there was none. In application-failing it runs from the operator's request; in a planned move it is the longest
+	// time without an acknowledged payment around the move; where the fault repeats it is the longest.
 	RTOSeconds *float64 `json:"rto_seconds"`
 	// RPOSeconds is the longest stretch of time whose acknowledged payments the surviving ledger lacks: from the oldest of
 	// them to the end of the fault, or to the newest of them where the old site went on for the rest of its lease. 0 if it
