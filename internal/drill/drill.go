@@ -198,6 +198,9 @@ func (d *drill) settle(ctx context.Context, failed bool) {
 	}
 	d.loadEnded = time.Now()
 	d.measureStandstill()
+	if !failed {
+		d.judgeStandstill()
+	}
 	limit := d.o.Limits.Drain
 	if failed {
 		limit = min(limit, drainAfterFailure)

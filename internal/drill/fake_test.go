@@ -48,9 +48,10 @@ type fakeTwin struct {
 	noAttempts     bool
 	rejectSwitch   int
 	loseOnSwitch   bool
-	movesAnyway    bool // faults that must not move the active site do
-	keepsWriting   bool // faults that must stop the writing do not
-	refusesForEver bool // and a fault stops the payments for good
+	movesAnyway    bool          // faults that must not move the active site do
+	keepsWriting   bool          // faults that must stop the writing do not
+	refusesForEver bool          // and a fault stops the payments for good
+	refusesFor     time.Duration // and one stops them for so long, that must not
 	injectFails    bool
 	silentWardens  bool
 	heldGetsIn     int // transactions from before a freeze that commit after it
@@ -247,8 +248,15 @@ func (f *fakeTwin) Inject(_ context.Context, fault twin.Fault) (twin.Fault, erro
 	case twin.ApplicationFailing, twin.StoreLoss:
 		f.refusing = map[string]bool{f.active: !f.keepsWriting}
 	}
-	if f.refusesForEver {
+	if f.refusesForEver || f.refusesFor > 0 {
 		f.refusing = map[string]bool{"primary": true, "dr": true}
+	}
+	if f.refusesFor > 0 {
+		time.AfterFunc(f.refusesFor, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.refusing = nil
+		})
 	}
 	if moves {
 		to := map[string]string{"primary": "dr", "dr": "primary"}[f.holder]

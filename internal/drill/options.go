@@ -72,6 +72,8 @@ type Options struct {
 	Pace Pace
 
 	databases databases
+	// hiccup is for how long payments may stop through no fault but the machine's own load.
+	hiccup time.Duration
 }
 
 // Line is one line of progress.
@@ -140,6 +142,9 @@ func (o Options) withDefaults(began time.Time) (Options, error) {
 	}
 	if o.databases == nil {
 		o.databases = postgresDatabases{}
+	}
+	if o.hiccup <= 0 {
+		o.hiccup = 2 * time.Second
 	}
 	o.Limits = o.Limits.withDefaults(o.Speed)
 	o.Pace = o.Pace.withDefaults()

@@ -49,6 +49,33 @@ var (
 	mustStay = verdict.Demands{RPO: true, NoLoss: true}
 )
 
+// standstill is a bound for the time without an acknowledged payment: what starting processes takes at any speed, and what
+// the deployment's own clocks take. What any machine stalls by itself is allowed beside it.
+type standstill struct{ fixed, scaled time.Duration }
+
+func (s standstill) at(speed float64) time.Duration {
+	return s.fixed + time.Duration(float64(s.scaled)/speed)
+}
+
+// standstills are the drills with a bound of their own for how long payments may stop, because the active site stays. The
+// others have the recovery time objective.
+func standstills() map[string]standstill {
+	// The fault is on none of the ways that a payment takes.
+	unbroken := standstill{}
+	// The writer moves inside the site, in the time that Aurora takes for that, and the application connects to it again.
+	inSite := standstill{fixed: 3 * time.Second, scaled: 30 * time.Second}
+	return map[string]standstill{
+		twin.DatabaseWriterCrash: inSite,
+		twin.ZoneLoss:            inSite,
+		twin.ApplicationSlow:     {fixed: 3 * time.Second},
+		twin.LinkPartition:       unbroken,
+		twin.LinkLoss:            unbroken,
+		twin.LinkDelay:           unbroken,
+		twin.StoreRegionLoss:     unbroken,
+		twin.IsolatedStandby:     unbroken,
+	}
+}
+
 // scenarios lists every drill, in the order in which they are shown and run.
 func scenarios() []scenario {
 	return []scenario{
@@ -183,7 +210,7 @@ func strikeAndStay(f twin.Fault, leases int) func(*drill, context.Context) []ste
 		l := d.o.Limits
 		steps := []step{
 			{Fault, l.Fault, d.strike(f)},
-			{Hold, l.Hold, d.holdFor(leases)},
+			{Hold, l.Hold, d.hold(leases, d.paymentsGoOn)},
 		}
 		if k, ok := twin.FaultKindOf(f.Name); ok && k.Lasting {
 			steps = append(steps, step{Clear, l.Return, d.clear(f.Name)})
@@ -199,7 +226,7 @@ func (d *drill) applicationDown(context.Context) []step {
 		{Takeover, l.Takeover, d.takeover},
 		{RunOn, l.RunOn, d.runOn},
 		{Clear, l.Return, d.clear(twin.ApplicationDown)},
-		{Hold, l.Hold, d.holdFor(1)},
+		{Hold, l.Hold, d.hold(1, d.paymentsGoOn)},
 		{Settled, l.RunOn, d.stayedAt(func() string { return d.second })},
 	}
 }
@@ -208,7 +235,7 @@ func (d *drill) applicationFailing(context.Context) []step {
 	l := d.o.Limits
 	return []step{
 		{Fault, l.Fault, d.strike(twin.Fault{Name: twin.ApplicationFailing, Site: d.first})},
-		{Hold, l.Hold, d.holdFor(3)},
+		{Hold, l.Hold, d.hold(3, d.paymentsFail)},
 		{Settled, l.RunOn, d.termStayed},
 		{SwitchBack, l.SwitchBack, d.operatorMoves},
 		{Clear, l.Return, d.clear(twin.ApplicationFailing)},

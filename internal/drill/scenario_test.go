@@ -24,7 +24,7 @@ func TestScenariosPass(t *testing.T) {
 			t.Parallel()
 			f := newFakeTwin(t)
 			o := fastOptions(t, f)
-			o.Fault, o.Cycles, o.Rate = s.name, 3, scenarioRate
+			o.Fault, o.Cycles, o.Rate, o.hiccup = s.name, 3, scenarioRate, time.Minute
 			v := rehearse(t, o)
 			if v.Verdict != verdict.Pass {
 				t.Fatalf("verdict %s: %v", v.Verdict, v.Failures)
@@ -52,6 +52,9 @@ func TestScenariosFail(t *testing.T) {
 	}{
 		"a failover that must not be":        {twin.LinkPartition, func(f *fakeTwin, _ *Options) { f.movesAnyway = true }, "the term: 2 of dr, want 1 of primary"},
 		"a failover for a slow application":  {twin.ApplicationSlow, func(f *fakeTwin, _ *Options) { f.movesAnyway = true }, "the term: 2 of dr"},
+		"no payment while the link is cut":   {twin.LinkPartition, func(f *fakeTwin, o *Options) { f.refusesFor, o.Limits.Hold = time.Hour, 2*time.Second }, "0 payments were acknowledged while this stood"},
+		"a long standstill":                  {twin.LinkPartition, func(f *fakeTwin, _ *Options) { f.refusesFor = 2500 * time.Millisecond }, "want at most 2.0 s"},
+		"a gray failure that is none":        {twin.ApplicationFailing, func(f *fakeTwin, o *Options) { f.keepsWriting, o.Limits.Hold = true, 2*time.Second }, "want none and at least 10"},
 		"writing goes on without a store":    {twin.StoreLoss, func(f *fakeTwin, _ *Options) { f.keepsWriting = true }, "acknowledged past the trust deadline"},
 		"nobody takes over a frozen region":  {twin.RegionFreeze, func(f *fakeTwin, o *Options) { f.neverTakesOver, o.Limits.Takeover = true, 300*time.Millisecond }, "phase takeover took longer"},
 		"a thawed transaction gets in":       {FreezeThaw, func(f *fakeTwin, _ *Options) { f.heldGetsIn = 1 }, "accepted 3 of"},
@@ -61,7 +64,7 @@ func TestScenariosFail(t *testing.T) {
 		"the wardens were never killed":      {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.silentWardens = true }, "steps at which all wardens were killed: 0"},
 		"the second failure did not happen":  {SecondFailure, func(f *fakeTwin, _ *Options) { f.silentWardens = true }, "failures during the takeover: 0"},
 		"the fault can't be injected":        {twin.ZoneLoss, func(f *fakeTwin, _ *Options) { f.injectFails = true }, "no such thing to break"},
-		"payments do not come back":          {twin.DatabaseWriterCrash, func(f *fakeTwin, o *Options) { f.refusesForEver, o.Limits.Rejoin = true, 300*time.Millisecond }, "phase resume took longer"},
+		"payments do not come back":          {twin.DatabaseWriterCrash, func(f *fakeTwin, o *Options) { f.refusesForEver, o.Limits.Hold = true, 2*time.Second }, "phase hold took longer"},
 		"the fence is not shown to hold":     {twin.IsolatedActive, func(f *fakeTwin, _ *Options) { f.noAttempts = true }, "not shown to hold"},
 		"a planned move that is turned down": {Switchover, func(f *fakeTwin, o *Options) { f.rejectSwitch, o.Limits.SwitchBack = 1000, 700*time.Millisecond }, "the target is not ready"},
 	} {

@@ -87,16 +87,64 @@ func (d *drill) clearAttacked(name string) func(context.Context) error {
 	}
 }
 
-// holdFor lets a fault stand for a number of leases and margins.
-func (d *drill) holdFor(leases int) func(context.Context) error {
+// hold lets a fault stand for a number of leases and margins, and then until the payments of that time are as they have to
+// be.
+func (d *drill) hold(leases int, payments func(from time.Duration) (bool, string)) func(context.Context) error {
 	return func(ctx context.Context) error {
-		before := d.fleet.Counts().Acknowledged
-		if err := rest(ctx, max(d.o.Pace.RunOn, time.Duration(leases)*d.wait())); err != nil {
+		from, length := time.Since(d.began), max(d.o.Pace.RunOn, time.Duration(leases)*d.wait())
+		d.event("drill", "", fmt.Sprintf("this stands for %.1f s", length.Seconds()))
+		if err := rest(ctx, length); err != nil {
 			return err
 		}
-		d.event("drill", "", fmt.Sprintf("%d payments were acknowledged meanwhile", d.fleet.Counts().Acknowledged-before))
-		return nil
+		return poll(ctx, pollEvery, func(context.Context) (bool, string, error) {
+			ok, seen := payments(from)
+			if ok {
+				d.event("drill", "", seen)
+			}
+			return ok, seen, nil
+		})
 	}
+}
+
+// minHeld payments must be made, or fail, while a fault stands. How dense they are is a matter of the standstill.
+const minHeld = 10
+
+// paymentsGoOn: payments are acknowledged in attempts that began after a moment.
+func (d *drill) paymentsGoOn(from time.Duration) (bool, string) {
+	n := 0
+	for _, ack := range d.fleet.Acknowledgements(0) {
+		if ack.AttemptBegan >= from {
+			n++
+		}
+	}
+	return n >= minHeld, fmt.Sprintf("%d payments were acknowledged while this stood, want at least %d; %s", n, minHeld, lastProblem(d.fleet))
+}
+
+// paymentsFail: payments that arrived after a moment were tried, and none was made. One that is older may have been
+// charged before, and be answered from the record.
+func (d *drill) paymentsFail(from time.Duration) (bool, string) {
+	made, failed := 0, 0
+	for _, p := range d.fleet.Record() {
+		switch {
+		case p.Arrived < from:
+		case p.Outcome == merchant.Acknowledged:
+			made++
+		case len(p.Attempts) > 0:
+			failed++
+		}
+	}
+	return made == 0 && failed >= minHeld, fmt.Sprintf("%d payments were made and %d failed while this stood, want none and at least %d", made, failed, minHeld)
+}
+
+// judgeStandstill checks how long payments stopped, where the fault must not stop them for long.
+func (d *drill) judgeStandstill() {
+	bound, has := standstills()[d.scenario.name]
+	if !has || d.verdict.StandstillSeconds == nil {
+		return
+	}
+	most := (d.o.hiccup + bound.at(d.o.Speed)).Seconds()
+	d.expect("the longest time without a payment", fmt.Sprintf("at most %.1f s", most), fmt.Sprintf("%.1f s", *d.verdict.StandstillSeconds),
+		*d.verdict.StandstillSeconds <= most)
 }
 
 // pastDeadline waits until the first site's trust must be over, and then tries to write to its database without a
