@@ -2,6 +2,7 @@ package drill
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"holdfast/internal/drill/verdict"
@@ -204,13 +205,16 @@ func (d *drill) regionLoss(ctx context.Context) []step {
 }
 
 // strikeAndStay is a fault that must not move the active site. It is watched for as many leases and margins as given,
-// which a standby would need to take over.
+// which a standby would need to take over, and where the health gate looks at what is broken for as long as that needs.
 func strikeAndStay(f twin.Fault, leases int) func(*drill, context.Context) []step {
 	return func(d *drill, _ context.Context) []step {
-		l := d.o.Limits
+		l, gate := d.o.Limits, time.Duration(0)
+		if slices.Contains([]string{twin.DatabaseWriterCrash, twin.ApplicationSlow, twin.ZoneLoss}, f.Name) {
+			gate = d.gate()
+		}
 		steps := []step{
 			{Fault, l.Fault, d.strike(f)},
-			{Hold, l.Hold, d.hold(leases, d.paymentsGoOn)},
+			{Hold, l.Hold + gate, d.hold(leases, gate, d.paymentsGoOn)},
 		}
 		if k, ok := twin.FaultKindOf(f.Name); ok && k.Lasting {
 			steps = append(steps, step{Clear, l.Return, d.clear(f.Name)})
@@ -226,7 +230,7 @@ func (d *drill) applicationDown(context.Context) []step {
 		{Takeover, l.Takeover, d.takeover},
 		{RunOn, l.RunOn, d.runOn},
 		{Clear, l.Return, d.clear(twin.ApplicationDown)},
-		{Hold, l.Hold, d.hold(1, d.paymentsGoOn)},
+		{Hold, l.Hold, d.hold(1, 0, d.paymentsGoOn)},
 		{Settled, l.RunOn, d.stayedAt(func() string { return d.second })},
 	}
 }
@@ -235,7 +239,7 @@ func (d *drill) applicationFailing(context.Context) []step {
 	l := d.o.Limits
 	return []step{
 		{Fault, l.Fault, d.strike(twin.Fault{Name: twin.ApplicationFailing, Site: d.first})},
-		{Hold, l.Hold, d.hold(3, d.paymentsFail)},
+		{Hold, l.Hold + d.gate(), d.hold(3, d.gate(), d.paymentsFail)},
 		{Settled, l.RunOn, d.termStayed},
 		{SwitchBack, l.SwitchBack, d.operatorMoves},
 		{Clear, l.Return, d.clear(twin.ApplicationFailing)},

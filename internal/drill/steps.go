@@ -87,11 +87,11 @@ func (d *drill) clearAttacked(name string) func(context.Context) error {
 	}
 }
 
-// hold lets a fault stand for a number of leases and margins, and then until the payments of that time are as they have to
-// be.
-func (d *drill) hold(leases int, payments func(from time.Duration) (bool, string)) func(context.Context) error {
+// hold lets a fault stand for a number of leases and margins, at least for a given time, and then until the payments of
+// that time are as they have to be.
+func (d *drill) hold(leases int, atLeast time.Duration, payments func(from time.Duration) (bool, string)) func(context.Context) error {
 	return func(ctx context.Context) error {
-		from, length := time.Since(d.began), max(d.o.Pace.RunOn, time.Duration(leases)*d.wait())
+		from, length := time.Since(d.began), max(d.o.Pace.RunOn, atLeast, time.Duration(leases)*d.wait())
 		d.event("drill", "", fmt.Sprintf("this stands for %.1f s", length.Seconds()))
 		if err := rest(ctx, length); err != nil {
 			return err
