@@ -2,6 +2,7 @@ package drill
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -54,6 +55,8 @@ type fakeTwin struct {
 	refusesFor     time.Duration // and one stops them for so long, that must not
 	injectFails    bool
 	silentWardens  bool
+	lease, margin  time.Duration // in the record; zero for short ones
+	stopsAfter     time.Duration // how long a site goes on without the store
 	heldGetsIn     int // transactions from before a freeze that commit after it
 	heldUnanswered int
 	activeFails    bool // nobody says which site is active, once the load has ended
@@ -246,7 +249,16 @@ func (f *fakeTwin) Inject(_ context.Context, fault twin.Fault) (twin.Fault, erro
 		f.replicate(fault.Site)
 		moves, f.active = true, ""
 	case twin.ApplicationFailing, twin.StoreLoss:
-		f.refusing = map[string]bool{f.active: !f.keepsWriting}
+		refusing := map[string]bool{f.active: !f.keepsWriting}
+		if f.stopsAfter == 0 {
+			f.refusing = refusing
+			break
+		}
+		time.AfterFunc(f.stopsAfter, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.refusing = refusing
+		})
 	}
 	if f.refusesForEver || f.refusesFor > 0 {
 		f.refusing = map[string]bool{"primary": true, "dr": true}
@@ -331,7 +343,8 @@ func (f *fakeTwin) Serves(_ context.Context, site string) bool {
 func (f *fakeTwin) Record(context.Context) (term.Record, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return term.Record{Term: f.term, Holder: f.holder, LeaseMS: 250, MarginMS: 50, ServedTerm: f.term}, nil
+	lease, margin := cmp.Or(f.lease, 250*time.Millisecond), cmp.Or(f.margin, 50*time.Millisecond)
+	return term.Record{Term: f.term, Holder: f.holder, LeaseMS: lease.Milliseconds(), MarginMS: margin.Milliseconds(), ServedTerm: f.term}, nil
 }
 
 // writeTail writes an export as reconcile does.

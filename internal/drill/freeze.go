@@ -58,7 +58,7 @@ func (d *drill) freeze(whole, ctx context.Context, site string) error {
 		return err
 	}
 	held.Commit()
-	d.deadline = &window{site: site, from: d.killEnded.Add(d.before.Lease()).Sub(d.began)}
+	d.deadline = &window{site: site, from: d.silentFrom().Sub(d.began)}
 	return nil
 }
 

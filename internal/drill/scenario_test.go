@@ -50,12 +50,15 @@ func TestScenariosFail(t *testing.T) {
 		wrong func(*fakeTwin, *Options)
 		want  string
 	}{
-		"a failover that must not be":        {twin.LinkPartition, func(f *fakeTwin, _ *Options) { f.movesAnyway = true }, "the term: 2 of dr, want 1 of primary"},
-		"a failover for a slow application":  {twin.ApplicationSlow, func(f *fakeTwin, _ *Options) { f.movesAnyway = true }, "the term: 2 of dr"},
-		"no payment while the link is cut":   {twin.LinkPartition, func(f *fakeTwin, o *Options) { f.refusesFor, o.Limits.Hold = time.Hour, 2*time.Second }, "0 payments were acknowledged while this stood"},
-		"a long standstill":                  {twin.LinkPartition, func(f *fakeTwin, _ *Options) { f.refusesFor = 2500 * time.Millisecond }, "want at most 2.0 s"},
-		"a gray failure that is none":        {twin.ApplicationFailing, func(f *fakeTwin, o *Options) { f.keepsWriting, o.Limits.Hold = true, 2*time.Second }, "want none and at least 10"},
-		"writing goes on without a store":    {twin.StoreLoss, func(f *fakeTwin, _ *Options) { f.keepsWriting = true }, "acknowledged past the trust deadline"},
+		"a failover that must not be":       {twin.LinkPartition, func(f *fakeTwin, _ *Options) { f.movesAnyway = true }, "the term: 2 of dr, want 1 of primary"},
+		"a failover for a slow application": {twin.ApplicationSlow, func(f *fakeTwin, _ *Options) { f.movesAnyway = true }, "the term: 2 of dr"},
+		"no payment while the link is cut":  {twin.LinkPartition, func(f *fakeTwin, o *Options) { f.refusesFor, o.Limits.Hold = time.Hour, 2*time.Second }, "0 payments were acknowledged while this stood"},
+		"a long standstill":                 {twin.LinkPartition, func(f *fakeTwin, _ *Options) { f.refusesFor = 2500 * time.Millisecond }, "want at most 2.0 s"},
+		"a gray failure that is none":       {twin.ApplicationFailing, func(f *fakeTwin, o *Options) { f.keepsWriting, o.Limits.Hold = true, 2*time.Second }, "want none and at least 10"},
+		"writing goes on without a store":   {twin.StoreLoss, func(f *fakeTwin, _ *Options) { f.keepsWriting = true }, "acknowledged past the trust deadline"},
+		"writing goes on in the margin": {twin.StoreLoss, func(f *fakeTwin, _ *Options) {
+			f.lease, f.margin, f.stopsAfter = 2500*time.Millisecond, 1200*time.Millisecond, 2400*time.Millisecond
+		}, "acknowledged past the trust deadline"},
 		"nobody takes over a frozen region":  {twin.RegionFreeze, func(f *fakeTwin, o *Options) { f.neverTakesOver, o.Limits.Takeover = true, 300*time.Millisecond }, "phase takeover took longer"},
 		"a thawed transaction gets in":       {FreezeThaw, func(f *fakeTwin, _ *Options) { f.heldGetsIn = 1 }, "accepted 3 of"},
 		"a frozen transaction is silent":     {twin.RegionFreeze, func(f *fakeTwin, _ *Options) { f.heldUnanswered = 1 }, "1 of 8 transactions that were frozen"},

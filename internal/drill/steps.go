@@ -147,11 +147,21 @@ func (d *drill) judgeStandstill() {
 		*d.verdict.StandstillSeconds <= most)
 }
 
+// answerWay is what the answer to a payment that was made in time may take to its merchant on a busy machine. It is well
+// below the margin at any speed.
+const answerWay = 250 * time.Millisecond
+
+// silentFrom is when the site that was struck must not acknowledge anything any more: its last renewal can have been
+// tried at the end of the blow, and is trusted for the lease less the margin (P4).
+func (d *drill) silentFrom() time.Time {
+	return d.killEnded.Add(d.before.Lease() - d.before.Margin() + answerWay)
+}
+
 // pastDeadline waits until the first site's trust must be over, and then tries to write to its database without a
 // lease, for as many leases and margins as given.
 func (d *drill) pastDeadline(whole context.Context, leases int) func(context.Context) error {
 	return func(ctx context.Context) error {
-		deadline := d.killEnded.Add(d.before.Lease())
+		deadline := d.silentFrom()
 		d.deadline = &window{site: d.first, from: deadline.Sub(d.began)}
 		if err := rest(ctx, time.Until(deadline)); err != nil {
 			return err
