@@ -200,6 +200,7 @@ func (d *drill) settle(ctx context.Context, failed bool) {
 	d.measureStandstill()
 	if !failed {
 		d.judgeStandstill()
+		d.judgeOverhead()
 	}
 	limit := d.o.Limits.Drain
 	if failed {

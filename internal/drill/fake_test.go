@@ -43,6 +43,7 @@ type fakeTwin struct {
 	loseTail       bool          // the tail is not exported
 	inventRefs     bool          // payd makes up a charge reference per attempt, and forgets keys
 	neverTakesOver bool
+	takesOverIn    time.Duration // zero for at once
 	unbalanced     bool
 	deniesThird    int // the status of the answer to every third payment, which is charged and booked all the same
 	accepts        int // commits that the old database lets through
@@ -272,7 +273,7 @@ func (f *fakeTwin) Inject(_ context.Context, fault twin.Fault) (twin.Fault, erro
 	}
 	if moves {
 		to := map[string]string{"primary": "dr", "dr": "primary"}[f.holder]
-		time.AfterFunc(100*time.Millisecond, func() {
+		time.AfterFunc(cmp.Or(f.takesOverIn, 100*time.Millisecond), func() {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.serve(to)

@@ -7,22 +7,23 @@ import (
 	"time"
 
 	"holdfast/internal/drill/merchant"
+	"holdfast/internal/twin"
 )
 
 // minWarmPayments must be acknowledged before the fault, or there would be nothing to lose.
 const minWarmPayments = 20
 
 func (d *drill) boot(ctx context.Context) error {
-	twin, err := d.o.Up(ctx, UpOptions{
+	up, err := d.o.Up(ctx, UpOptions{
 		Topology: d.o.Topology, Speed: d.o.Speed, AddressBlock: d.o.AddressBlock, AcquirerURL: d.acquirer.URL(),
 		Images: d.o.Images, StateDir: d.o.StateDir, Progress: d.observe,
 	})
 	if err != nil {
 		return fmt.Errorf("bring the twin up: %w", err)
 	}
-	d.twin = twin
-	twin.SetProgress(d.observe)
-	sites := twin.Sites()
+	d.twin = up
+	up.SetProgress(d.observe)
+	sites := up.Sites()
 	if len(sites) != 2 {
 		return fmt.Errorf("the twin has %d sites, a drill needs 2", len(sites))
 	}
@@ -166,6 +167,20 @@ func (d *drill) measureTakeover(site, clients time.Duration) {
 		overhead := round((site - d.wait()).Seconds())
 		d.verdict.TakeoverOverheadSeconds = &overhead
 	}
+}
+
+// maxOverhead is what a takeover by expiry may take beside the lease and the margin.
+const maxOverhead = time.Second
+
+// judgeOverhead checks what is promised at speed 1, of the faults that the standby has nothing to do about but to wait.
+func (d *drill) judgeOverhead() {
+	waitedOut := []string{RegionLoss, twin.RegionFreeze, FreezeThaw, twin.IsolatedActive, CutOff}
+	overhead := d.verdict.TakeoverOverheadSeconds
+	if d.o.Speed != 1 || overhead == nil || !slices.Contains(waitedOut, d.scenario.name) {
+		return
+	}
+	d.expect("the takeover beside lease and margin", fmt.Sprintf("at most %.1f s", maxOverhead.Seconds()), fmt.Sprintf("%.1f s", *overhead),
+		*overhead <= maxOverhead.Seconds())
 }
 
 func (d *drill) runOn(ctx context.Context) error {

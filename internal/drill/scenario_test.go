@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -103,6 +104,24 @@ func TestTakeoverOverhead(t *testing.T) {
 	}
 	if difference := *v.TakeoverOverheadSeconds - (site - wait); difference < -0.002 || difference > 0.002 {
 		t.Errorf("overhead %v, want %v less %v", *v.TakeoverOverheadSeconds, site, wait)
+	}
+}
+
+// At speed 1 a takeover may take a second beside its wait; at other speeds the machine's own part is not in proportion.
+func TestTakeoverOverheadIsJudgedAtSpeedOne(t *testing.T) {
+	for speed, want := range map[float64]string{1: verdict.Fail, 10: verdict.Pass} {
+		t.Run(fmt.Sprint(speed), func(t *testing.T) {
+			t.Parallel()
+			f := newFakeTwin(t)
+			f.takesOverIn = 1500 * time.Millisecond
+			o := fastOptions(t, f)
+			o.Fault, o.Speed, o.Rate = twin.RegionFreeze, speed, scenarioRate
+			v := rehearse(t, o)
+			late := slices.ContainsFunc(v.Failures, func(text string) bool { return strings.Contains(text, "beside lease and margin: ") })
+			if v.Verdict != want || late != (want == verdict.Fail) {
+				t.Errorf("verdict %s: %v, want %s", v.Verdict, v.Failures, want)
+			}
+		})
 	}
 }
 
