@@ -46,6 +46,8 @@ type drill struct {
 
 	// before is the term record before the newest fault, after the one at the end; zero if it could not be read.
 	before, after term.Record
+	// writerBefore is the database server that was the active site's writer then.
+	writerBefore string
 	// firstFault is when the first fault began; killBegan and killEnded are about the newest one, faultEnds about all.
 	firstFault, killBegan, killEnded time.Time
 	faultEnds                        []time.Duration

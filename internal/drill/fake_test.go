@@ -48,6 +48,7 @@ type fakeTwin struct {
 	deniesThird    int // the status of the answer to every third payment, which is charged and booked all the same
 	accepts        int // commits that the old database lets through
 	noAttempts     bool
+	writerStays    bool // a crash leaves the writer where it is
 	rejectSwitch   int
 	loseOnSwitch   bool
 	movesAnyway    bool          // faults that must not move the active site do
@@ -58,7 +59,7 @@ type fakeTwin struct {
 	silentWardens  bool
 	lease, margin  time.Duration // in the record; zero for short ones
 	stopsAfter     time.Duration // how long a site goes on without the store
-	heldGetsIn     int // transactions from before a freeze that commit after it
+	heldGetsIn     int           // transactions from before a freeze that commit after it
 	heldUnanswered int
 	activeFails    bool // nobody says which site is active, once the load has ended
 	neverQuiet     bool // a payment stays undecided
@@ -67,21 +68,23 @@ type fakeTwin struct {
 	plantedInTail  []string // keys of transactions that the old database committed and nobody heard of
 	plantedKept    int      // and those that the surviving ledger has
 
-	mu       sync.Mutex
-	address  string
-	active   string
-	holder   string
-	term     term.Number
-	refusing map[string]bool // by site
-	injected []string
-	servers  map[string]*http.Server
-	ledgers  map[string]map[string]time.Time // by site: payment id to commit time
-	attempts int
-	tails    []string
-	downs    int
-	drained  bool
-	charged  map[string]any // the newest order that was charged
-	progress func(Event)
+	mu      sync.Mutex
+	address string
+	active  string
+	holder  string
+	term    term.Number
+	// writerMoves is how often the writer has moved inside its site.
+	writerMoves int
+	refusing    map[string]bool // by site
+	injected    []string
+	servers     map[string]*http.Server
+	ledgers     map[string]map[string]time.Time // by site: payment id to commit time
+	attempts    int
+	tails       []string
+	downs       int
+	drained     bool
+	progress    func(Event)
+	charged     map[string]any // the newest order that was charged
 }
 
 var hosts = map[string]string{"primary": "127.0.0.2", "dr": "127.0.0.3"}
@@ -216,11 +219,16 @@ func (f *fakeTwin) charge(ctx context.Context, reference string, body map[string
 func (f *fakeTwin) Sites() []topology.Site {
 	return []topology.Site{{Name: "primary", Region: "us-east-1"}, {Name: "dr", Region: "us-west-2"}}
 }
-func (f *fakeTwin) DNSName() string                { return "app.payments.test" }
-func (f *fakeTwin) Resolver() string               { return f.names.PacketConn.LocalAddr().String() }
-func (f *fakeTwin) AppPort() int                   { return f.port }
-func (f *fakeTwin) Speed() float64                 { return 10 }
-func (f *fakeTwin) DatabaseDSN(site string) string { return site }
+func (f *fakeTwin) DNSName() string  { return "app.payments.test" }
+func (f *fakeTwin) Resolver() string { return f.names.PacketConn.LocalAddr().String() }
+func (f *fakeTwin) AppPort() int     { return f.port }
+func (f *fakeTwin) Speed() float64   { return 10 }
+
+func (f *fakeTwin) DatabaseDSN(site string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return site + strings.Repeat("/reader", f.writerMoves)
+}
 
 func (f *fakeTwin) SiteAddress(site string) string { return hosts[site] }
 
@@ -246,6 +254,10 @@ func (f *fakeTwin) Inject(_ context.Context, fault twin.Fault) (twin.Fault, erro
 		f.loseTailOf(fault.Site)
 		moves = !f.neverTakesOver
 		f.active = ""
+	case twin.DatabaseWriterCrash, twin.ZoneLoss:
+		if !f.writerStays {
+			f.writerMoves = 1
+		}
 	case twin.ApplicationDown:
 		f.replicate(fault.Site)
 		moves, f.active = true, ""
@@ -445,7 +457,10 @@ func (f *fakeTwin) up(_ context.Context, o UpOptions) (Twin, error) {
 
 // The fake's databases: a DSN is a site's name.
 
-func (f *fakeTwin) books(_ context.Context, dsn string) (books, error) { return fakeBooks{f, dsn}, nil }
+func (f *fakeTwin) books(_ context.Context, dsn string) (books, error) {
+	site, _, _ := strings.Cut(dsn, "/")
+	return fakeBooks{f, site}, nil
+}
 
 func (f *fakeTwin) streaming(context.Context, string, string) (bool, string, error) {
 	return true, "", nil

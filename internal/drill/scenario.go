@@ -112,7 +112,7 @@ func scenarios() []scenario {
 		},
 		{
 			twin.ZoneLoss, "the availability zone of the active site's database writer is lost",
-			"no failover: writer and tasks move to the other zones, and payments go on", mustStay, strikeAndStay(twin.Fault{Name: twin.ZoneLoss}, 2),
+			"no failover: the writer moves to another zone, and payments go on", mustStay, strikeAndStay(twin.Fault{Name: twin.ZoneLoss}, 2),
 		},
 		{
 			twin.LinkPartition, "nothing gets from one site's region to the other's",
@@ -127,8 +127,8 @@ func scenarios() []scenario {
 			"no failover: payments go on, and the standby catches up afterwards", mustStay, strikeAndStay(twin.Fault{Name: twin.LinkDelay}, 2),
 		},
 		{
-			twin.StoreRegionLoss, "the term store loses its witness",
-			"no failover: two of three regions are enough", mustStay, strikeAndStay(twin.Fault{Name: twin.StoreRegionLoss}, 2),
+			twin.StoreRegionLoss, "the term store loses its witness, and then the active site's own replica",
+			"no failover: two of three regions are enough, and the holder renews at the other one", mustStay, (*drill).storeRegionLoss,
 		},
 		{
 			twin.StoreLoss, "the term store answers nowhere",
@@ -216,10 +216,33 @@ func strikeAndStay(f twin.Fault, leases int) func(*drill, context.Context) []ste
 			{Fault, l.Fault, d.strike(f)},
 			{Hold, l.Hold + gate, d.hold(leases, gate, d.paymentsGoOn)},
 		}
+		if slices.Contains([]string{twin.DatabaseWriterCrash, twin.ZoneLoss}, f.Name) {
+			steps = append(steps, step{Settled, l.RunOn, d.writerMoved})
+		}
 		if k, ok := twin.FaultKindOf(f.Name); ok && k.Lasting {
 			steps = append(steps, step{Clear, l.Return, d.clear(f.Name)})
 		}
 		return append(steps, step{Resume, l.Rejoin, d.resume}, step{Settled, l.RunOn, d.stayed})
+	}
+}
+
+// storeRegionLoss takes the store's regions that the active site may have to do without, one after the other.
+func (d *drill) storeRegionLoss(context.Context) []step {
+	l := d.o.Limits
+	own := func(ctx context.Context) error {
+		return d.strike(twin.Fault{Name: twin.StoreRegionLoss, Region: d.region(d.before.Holder)})(ctx)
+	}
+	return []step{
+		{Fault, l.Fault, d.strike(twin.Fault{Name: twin.StoreRegionLoss})},
+		{Hold, l.Hold, d.hold(2, 0, d.paymentsGoOn)},
+		{Settled, l.RunOn, d.stayed},
+		{Clear, l.Return, d.clear(twin.StoreRegionLoss)},
+		{Fault, l.Fault, own},
+		{Hold, l.Hold, d.hold(2, 0, d.paymentsGoOn)},
+		{Settled, l.RunOn, d.stayed},
+		{Clear, l.Return, d.clear(twin.StoreRegionLoss)},
+		{Resume, l.Rejoin, d.resume},
+		{Settled, l.RunOn, d.stayed},
 	}
 }
 
@@ -244,6 +267,7 @@ func (d *drill) applicationFailing(context.Context) []step {
 		{SwitchBack, l.SwitchBack, d.operatorMoves},
 		{Clear, l.Return, d.clear(twin.ApplicationFailing)},
 		{RunOn, l.RunOn, d.runOn},
+		{Settled, l.RunOn, d.stayedAt(func() string { return d.second })},
 	}
 }
 

@@ -56,6 +56,7 @@ func TestScenariosFail(t *testing.T) {
 		"no payment while the link is cut":  {twin.LinkPartition, func(f *fakeTwin, o *Options) { f.refusesFor, o.Limits.Hold = time.Hour, 2*time.Second }, "0 payments were acknowledged while this stood"},
 		"a long standstill":                 {twin.LinkPartition, func(f *fakeTwin, _ *Options) { f.refusesFor = 2500 * time.Millisecond }, "want at most 2.0 s"},
 		"a gray failure that is none":       {twin.ApplicationFailing, func(f *fakeTwin, o *Options) { f.keepsWriting, o.Limits.Hold = true, 2*time.Second }, "want none and at least 10"},
+		"the writer stays where it was":     {twin.ZoneLoss, func(f *fakeTwin, _ *Options) { f.writerStays = true }, "the writer: primary, want another than primary"},
 		"writing goes on without a store":   {twin.StoreLoss, func(f *fakeTwin, _ *Options) { f.keepsWriting = true }, "acknowledged past the trust deadline"},
 		"writing goes on in the margin": {twin.StoreLoss, func(f *fakeTwin, _ *Options) {
 			f.lease, f.margin, f.stopsAfter = 2500*time.Millisecond, 1200*time.Millisecond, 2400*time.Millisecond
@@ -88,6 +89,20 @@ func TestScenariosFail(t *testing.T) {
 				t.Errorf("the twin was taken down %d times", f.downCount())
 			}
 		})
+	}
+}
+
+// Both regions that the holder may have to do without are taken, one after the other.
+func TestStoreRegionLossTakesTheHoldersReplicaToo(t *testing.T) {
+	t.Parallel()
+	f := newFakeTwin(t)
+	o := fastOptions(t, f)
+	o.Fault, o.Rate, o.hiccup = twin.StoreRegionLoss, scenarioRate, time.Minute
+	if v := rehearse(t, o); v.Verdict != verdict.Pass {
+		t.Fatalf("verdict %s: %v", v.Verdict, v.Failures)
+	}
+	if want := []string{"store-region-loss", "store-region-loss us-east-1"}; !slices.Equal(f.injected, want) {
+		t.Errorf("broke %q, want %q", f.injected, want)
 	}
 }
 

@@ -3,6 +3,7 @@ package drill
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"time"
 
 	"holdfast/internal/drill/merchant"
@@ -35,7 +36,7 @@ func (d *drill) noteBefore(ctx context.Context) error {
 		if err != nil {
 			return false, "the term record can't be read", err
 		}
-		d.before = r
+		d.before, d.writerBefore = r, server(d.twin.DatabaseDSN(r.Holder))
 		d.verdict.LeaseSeconds, d.verdict.MarginSeconds = round(r.Lease().Seconds()), round(r.Margin().Seconds())
 		return true, "", nil
 	})
@@ -204,6 +205,30 @@ func (d *drill) resume(ctx context.Context) error {
 	return poll(ctx, 4*pollEvery, func(ctx context.Context) (bool, string, error) {
 		return d.o.databases.streaming(ctx, d.twin.DatabaseDSN(active), d.twin.DatabaseDSN(other))
 	})
+}
+
+// writerMoved checks that another instance of the active site is its writer.
+func (d *drill) writerMoved(context.Context) error {
+	after := server(d.twin.DatabaseDSN(d.before.Holder))
+	d.expect("the writer", "another than "+d.writerBefore, after, after != d.writerBefore)
+	return nil
+}
+
+// server is where a DSN leads to, without its password.
+func server(dsn string) string {
+	if u, err := url.Parse(dsn); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return dsn
+}
+
+func (d *drill) region(site string) string {
+	for _, s := range d.twin.Sites() {
+		if s.Name == site {
+			return s.Region
+		}
+	}
+	return ""
 }
 
 func (d *drill) other(site string) string {
