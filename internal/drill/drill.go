@@ -191,10 +191,8 @@ const drainAfterFailure = 10 * time.Second
 
 // settle ends the load and the attack and counts, whatever happened before, as far as there is something to count.
 func (d *drill) settle(ctx context.Context, failed bool) {
-	d.endHeld()
-	d.endAttack()
+	d.endAll(ctx)
 	d.copyAttack()
-	d.judgeAmbush()
 	if d.twin == nil || d.fleet == nil {
 		return
 	}
@@ -219,6 +217,21 @@ func (d *drill) settle(ctx context.Context, failed bool) {
 	}
 	if err := d.enter(ctx, Count, d.o.Limits.Count, d.count); err != nil {
 		d.fail(ctx, err)
+	}
+}
+
+// endAll ends what the phases left running: transactions, the attack and the ambushes.
+func (d *drill) endAll(ctx context.Context) {
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.o.Limits.Fault)
+	defer cancel()
+	err := d.within(ending, func(context.Context) error {
+		d.endHeld()
+		d.endAttack()
+		d.judgeAmbush()
+		return nil
+	})
+	if err != nil {
+		d.verdict.Failf("end the attack and the ambushes: %v", err)
 	}
 }
 

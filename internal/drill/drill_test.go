@@ -19,6 +19,7 @@ import (
 	"holdfast/internal/drill/verdict"
 	"holdfast/internal/pgserver"
 	"holdfast/internal/topology"
+	"holdfast/internal/twin"
 )
 
 func TestMain(m *testing.M) {
@@ -299,6 +300,26 @@ func TestInterruptedDrillTearsDownAndFails(t *testing.T) {
 	}
 	if f.downCount() != 1 || v.Payments.Acknowledged == 0 {
 		t.Errorf("taken down %d times, %d payments acknowledged", f.downCount(), v.Payments.Acknowledged)
+	}
+}
+
+// A call that takes no notice of its context does not keep the drill from a verdict, which names the phase.
+func TestStuckCallEndsInAVerdict(t *testing.T) {
+	for call, want := range map[string]string{"inject": "phase fault took longer", "clear": "phase clear took longer", "down": "phase down took longer"} {
+		t.Run(call, func(t *testing.T) {
+			f := newFakeTwin(t)
+			over := make(chan struct{})
+			t.Cleanup(func() { close(over) })
+			f.stuck = map[string]chan struct{}{call: over}
+			o := fastOptions(t, f)
+			o.Fault, o.stuckAfter, o.hiccup = twin.LinkDelay, 100*time.Millisecond, time.Minute
+			o.Limits.Fault, o.Limits.Return, o.Limits.Down, o.Limits.Drain = time.Second, time.Second, time.Second, time.Second
+			v := rehearse(t, o)
+			if v.Verdict != verdict.Fail || !slices.ContainsFunc(v.Failures, func(text string) bool { return strings.Contains(text, want) }) {
+				t.Errorf("verdict %s: %v, want %q", v.Verdict, v.Failures, want)
+			}
+			checkVerdictFile(t, o.Out)
+		})
 	}
 }
 

@@ -56,6 +56,7 @@ type fakeTwin struct {
 	refusesForEver bool          // and a fault stops the payments for good
 	refusesFor     time.Duration // and one stops them for so long, that must not
 	injectFails    bool
+	stuck          map[string]chan struct{} // calls by name that end with the channel and not with their context
 	silentWardens  bool
 	lease, margin  time.Duration // in the record; zero for short ones
 	stopsAfter     time.Duration // how long a site goes on without the store
@@ -234,6 +235,7 @@ func (f *fakeTwin) SiteAddress(site string) string { return hosts[site] }
 
 // Inject plays the faults that need more than being there: what a site can't do while it lasts, and who takes over.
 func (f *fakeTwin) Inject(_ context.Context, fault twin.Fault) (twin.Fault, error) {
+	f.wait("inject")
 	if f.injectFails {
 		return fault, errors.New("there is no such thing to break")
 	}
@@ -324,6 +326,7 @@ func (f *fakeTwin) loseTailOf(site string) {
 }
 
 func (f *fakeTwin) ClearFault(_ context.Context, name, _ string) ([]twin.Fault, error) {
+	f.wait("clear")
 	f.mu.Lock()
 	f.refusing = nil
 	f.mu.Unlock()
@@ -436,7 +439,15 @@ func (f *fakeTwin) TailFolders() []string {
 	return f.tails
 }
 
+// wait makes a call stand still that was told to.
+func (f *fakeTwin) wait(call string) {
+	if over := f.stuck[call]; over != nil {
+		<-over
+	}
+}
+
 func (f *fakeTwin) Down(context.Context) error {
+	f.wait("down")
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.downs++

@@ -74,6 +74,8 @@ type Options struct {
 	databases databases
 	// hiccup is for how long payments may stop through no fault but the machine's own load.
 	hiccup time.Duration
+	// stuckAfter is how long a phase may take to notice that its time is over.
+	stuckAfter time.Duration
 }
 
 // Line is one line of progress.
@@ -142,6 +144,9 @@ func (o Options) withDefaults(began time.Time) (Options, error) {
 	}
 	if o.databases == nil {
 		o.databases = postgresDatabases{}
+	}
+	if o.stuckAfter <= 0 {
+		o.stuckAfter = stuckAfter
 	}
 	if o.hiccup <= 0 {
 		o.hiccup = 2 * time.Second

@@ -33,13 +33,20 @@ const (
 	Down       Phase = "down"
 )
 
+// stuckAfter is how long a phase may go on after its limit, when its context has ended. A call that takes no notice of
+// that must not keep the drill from its verdict.
+const stuckAfter = 15 * time.Second
+
+// errStuck: a phase did not end, and was left behind.
+var errStuck = errors.New("it does not end, and is left behind; what it holds may not be taken down")
+
 // enter runs one phase under its limit. Its error says which phase failed, and why.
 func (d *drill) enter(ctx context.Context, phase Phase, limit time.Duration, body func(context.Context) error) error {
 	d.setPhase(phase)
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err := body(ctx)
+	err := d.within(ctx, body)
 	d.verdict.Phases = append(d.verdict.Phases, verdict.Phase{
 		Name: string(phase), AtSeconds: d.timeline.since(began),
 		Seconds: round(time.Since(began).Seconds()), LimitSeconds: round(limit.Seconds()),
@@ -51,6 +58,25 @@ func (d *drill) enter(ctx context.Context, phase Phase, limit time.Duration, bod
 		return fmt.Errorf("phase %s took longer than its limit of %s: %w", phase, limit.Round(time.Millisecond), err)
 	}
 	return fmt.Errorf("phase %s: %w", phase, err)
+}
+
+// within runs a body until it ends, or until its context has been over for longer than a body may take to notice.
+func (d *drill) within(ctx context.Context, body func(context.Context) error) error {
+	done := make(chan error, 1)
+	go func() { done <- body(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(d.o.stuckAfter)
+	defer grace.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-grace.C:
+		return errStuck
+	}
 }
 
 func (d *drill) setPhase(phase Phase) {
