@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"sync"
 	"time"
 )
@@ -22,6 +23,17 @@ type Call struct {
 	Duration time.Duration `json:"duration_ns"`
 	// RequestID is the id in the answer.
 	RequestID string `json:"request_id"`
+}
+
+// ErrLost: a call was lost before its effect, or its answer afterwards.
+var ErrLost = errors.New("the call is lost, or its answer")
+
+// Arrival is a call that was understood, where it is about to take effect.
+type Arrival struct {
+	// CallerRegion, Service, Region and Operation are a [Call]'s.
+	CallerRegion, Service, Region, Operation string
+	// Input is a pointer to the SDK's input of the operation.
+	Input any
 }
 
 // callLog keeps the newest calls in a ring.

@@ -43,6 +43,9 @@ type Options struct {
 	// ctx ends, and then the caller gets no answer.
 	Admit func(ctx context.Context, from netip.Addr, region, service string) error
 
+	// Around, if set, is given every call that was understood, and makes it by calling call. What it returns is answered;
+	// with ErrLost the client gets no answer, whether the call was made or not.
+	Around func(ctx context.Context, a Arrival, call func() (any, error)) (any, error)
 	// OnCall is called for every call after it ended, from many goroutines; nil means nobody listens.
 	OnCall func(Call)
 	// Now is the wall clock; time.Now if nil.

@@ -41,8 +41,8 @@ func gone(code, format string, a ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, a...), Status: http.StatusNotFound}
 }
 
-// silent reports whether a backend's error means that the client gets no answer.
-func silent(err error) bool { return errors.Is(err, termtable.ErrNoAnswer) }
+// silent reports whether an error means that the client gets no answer.
+func silent(err error) bool { return errors.Is(err, termtable.ErrNoAnswer) || errors.Is(err, ErrLost) }
 
 // asError turns a backend's error into AWS's. ok is false for a defect.
 func asError(err error) (e *Error, ok bool) {

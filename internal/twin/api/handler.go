@@ -214,7 +214,7 @@ func (x *exchange) serve(ctx context.Context) (reply, bool) {
 	if err := x.service.check(o, in); err != nil {
 		return x.fail(err)
 	}
-	out, err := o.call(ctx, request{region: x.call.Region}, in)
+	out, err := x.perform(ctx, o, in)
 	if err != nil {
 		return x.fail(err)
 	}
@@ -223,6 +223,18 @@ func (x *exchange) serve(ctx context.Context) (reply, bool) {
 		return x.fail(err)
 	}
 	return answer, true
+}
+
+// perform lets the operation take effect.
+func (x *exchange) perform(ctx context.Context, o operation, in any) (any, error) {
+	call := func() (any, error) { return o.call(ctx, request{region: x.call.Region}, in) }
+	around := x.endpoint.options.Around
+	if around == nil {
+		return call()
+	}
+	return around(ctx, Arrival{
+		CallerRegion: x.caller, Service: x.call.Service, Region: x.call.Region, Operation: o.name, Input: in,
+	}, call)
 }
 
 // fail answers with an error, or not at all.
