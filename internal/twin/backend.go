@@ -10,7 +10,7 @@ func (t *Twin) prepareEndpoint() error {
 	}
 	t.monitor = m
 	t.endpoint, err = api.New(api.Options{
-		Topology: t.topo, Network: t.fabric, Admit: t.admitCall, Logger: t.logger,
+		Topology: t.topo, Network: t.fabric, Admit: t.admitCall, Around: t.aroundCall, Logger: t.logger,
 		Databases: t.aurora, Containers: t.scheduler, Runner: t.scheduler, Images: t.scheduler, Balancers: t.balancers, HealthChecks: t.names,
 		Tables: m.table, Secrets: secrets{t}, Metrics: m.metrics, Alarms: m.evaluator, Scaling: m.scaler, Networks: t.vpc,
 	})

@@ -87,6 +87,7 @@ type Twin struct {
 
 	// What can go wrong on purpose.
 	faults faults
+	traps  traps
 	links  linkFaults
 	store  *storeNetwork
 	// acquirers are the regions' ways to the acquirer.
