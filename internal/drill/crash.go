@@ -3,84 +3,85 @@ package drill
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
+	"holdfast/internal/failover"
 	"holdfast/internal/twin"
 )
 
-// ambush strikes when a site's wardens begin a step.
-type ambush struct {
-	site, step string
-	fault      twin.Fault
-	seen       chan struct{}
-	sprung     bool
-}
-
-// lie sets ambushes; events that come in spring them.
-func (d *drill) lie(ambushes ...*ambush) {
+// lie sets ambushes; the returned function ends them, and returns those that have struck and those that have not.
+func (d *drill) lie(ctx context.Context, ambushes ...twin.Ambush) (end func() (struck, missed []twin.Ambush), err error) {
+	var ends []func() bool
+	end = func() (struck, missed []twin.Ambush) {
+		for i, hasStruck := range ends {
+			if hasStruck() {
+				struck = append(struck, ambushes[i])
+			} else {
+				missed = append(missed, ambushes[i])
+			}
+		}
+		return struck, missed
+	}
 	for _, a := range ambushes {
-		a.seen = make(chan struct{})
+		struck, stop, err := d.twin.Ambush(ctx, a)
+		if err != nil {
+			end()
+			return nil, err
+		}
+		ends = append(ends, func() bool {
+			stop()
+			s, any := <-struck
+			return any && s.Err == nil
+		})
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.ambushes = ambushes
+	return end, nil
 }
 
-// spring marks the ambush that an event belongs to.
-func (d *drill) spring(e Event) {
-	if e.Kind != "warden" {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, a := range d.ambushes {
-		if !a.sprung && a.site == e.Site && strings.Contains(e.Text, ": "+a.step+": ") {
-			a.sprung = true
-			close(a.seen)
+// The steps of a planned move that the drill warden-crash strikes in: at the site that gives the term, and at the one that
+// takes it. A planned move has no promote, because the writer is moved to the site before its turn.
+var (
+	givingSteps = []failover.Step{failover.Seal, failover.Drain, failover.MoveWriter, failover.Grant}
+	takingSteps = []failover.Step{failover.Acquire, failover.RecordTerm, failover.Serve}
+)
+
+// blows are what is left to strike: each step before and after its effect.
+type blows struct{ giving, taking []blow }
+
+type blow struct {
+	step  failover.Step
+	after bool
+}
+
+// bothWays lists each step twice, once each way; the seed says which way comes first.
+func bothWays(steps []failover.Step, seed uint64) []blow {
+	var list []blow
+	for round := range 2 {
+		for i, s := range steps {
+			list = append(list, blow{s, (uint64(i)+uint64(round)+seed)%2 == 1})
 		}
 	}
+	return list
 }
 
-// strikeFromAmbush waits for each ambush's step in turn and strikes; the returned function ends the waiting and says at
-// which steps it struck.
-func (d *drill) strikeFromAmbush(ctx context.Context, ambushes ...*ambush) (stop func() []string) {
-	d.lie(ambushes...)
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan []string, 1)
-	go func() {
-		var struck []string
-		for _, a := range ambushes {
-			select {
-			case <-a.seen:
-			case <-ctx.Done():
-				done <- struck
-				return
-			}
-			if f, err := d.twin.Inject(ctx, a.fault); err != nil {
-				d.event("drill", a.site, fmt.Sprintf("%s at the step %s: %v", f, a.step, err))
-				continue
-			}
-			struck = append(struck, a.site+" at "+a.step)
-			d.event("drill", a.site, fmt.Sprintf("%s at the step %s", a.fault, a.step))
-		}
-		done <- struck
-	}()
-	return func() []string {
-		cancel()
-		d.lie()
-		return <-done
+// nextBlow takes the first blow off a list as an ambush for a site's wardens.
+func nextBlow(list *[]blow, site string) []twin.Ambush {
+	if len(*list) == 0 {
+		return nil
 	}
+	b := (*list)[0]
+	*list = (*list)[1:]
+	return []twin.Ambush{{Site: site, Step: b.step, After: b.after, Fault: twin.Fault{Name: twin.WardenCrash, Site: site}}}
 }
 
-// moves are the planned moves of the drill warden-crash: at which steps the wardens of the giving and of the taking site
-// are killed.
-var moves = []struct{ giving, taking string }{{"seal", "acquire"}, {"drain", "record-term"}, {"move-writer", "serve"}, {"grant", ""}}
+// moreMoves is how many moves there may be beyond one for each blow at the giving site. A move goes another way where
+// wardens take so long to come back on a busy machine that their lease ends.
+const moreMoves = 4
 
-// wardenCrash moves the active site to and fro, and kills all wardens of a site when they begin a step.
+// wardenCrash moves the active site to and fro, and kills all wardens of a site inside a step.
 func (d *drill) wardenCrash(context.Context) []step {
 	l := d.o.Limits
+	d.blows = blows{bothWays(givingSteps, d.o.Seed), bothWays(takingSteps, d.o.Seed)}
 	steps := []step{{Fault, l.Fault, func(ctx context.Context) error {
 		if err := d.noteBefore(ctx); err != nil {
 			return err
@@ -91,60 +92,95 @@ func (d *drill) wardenCrash(context.Context) []step {
 		d.killBegan, d.killEnded = d.firstFault, d.firstFault
 		return nil
 	}}}
-	for i := range moves {
-		steps = append(steps, step{SwitchOver, l.SwitchBack, func(ctx context.Context) error { return d.crashedMove(ctx, i) }})
+	for range d.blows.giving {
+		steps = append(steps, step{SwitchOver, l.SwitchBack, d.crashedMove})
 	}
-	return append(steps, step{RunOn, l.RunOn, d.runOn}, step{Settled, l.Fault, d.judgeCrashes})
+	return append(steps,
+		step{SwitchOver, moreMoves * l.SwitchBack, d.crashedMoves}, step{RunOn, l.RunOn, d.runOn}, step{Settled, l.Fault, d.judgeCrashes})
 }
 
-func (d *drill) crashedMove(ctx context.Context, i int) error {
-	from, to := d.first, d.second
-	if i%2 == 1 {
-		from, to = to, from
+// crashedMoves moves on while blows are left that no move has come by.
+func (d *drill) crashedMoves(ctx context.Context) error {
+	for range moreMoves {
+		if len(d.blows.giving)+len(d.blows.taking) == 0 {
+			return nil
+		}
+		if err := d.crashedMove(ctx); err != nil {
+			return err
+		}
 	}
-	ambushes := []*ambush{{site: from, step: moves[i].giving, fault: twin.Fault{Name: twin.WardenCrash, Site: from}}}
-	if moves[i].taking != "" {
-		ambushes = append(ambushes, &ambush{site: to, step: moves[i].taking, fault: twin.Fault{Name: twin.WardenCrash, Site: to}})
-	}
-	stop := d.strikeFromAmbush(ctx, ambushes...)
-	_, err := d.move(ctx, to)
-	d.struck = append(d.struck, stop()...)
-	return err
-}
-
-// minCrashes is at how many steps the wardens have to have been killed. A step that took no time, or that a new warden
-// found done already, can't be hit.
-const minCrashes = 5
-
-func (d *drill) judgeCrashes(context.Context) error {
-	got := strings.Join(d.struck, ", ")
-	if got == "" {
-		got = "none"
-	}
-	d.expect("steps at which all wardens were killed", fmt.Sprintf("at least %d", minCrashes), fmt.Sprintf("%d: %s", len(d.struck), got),
-		len(d.struck) >= minCrashes)
 	return nil
 }
 
-// strikeTwice takes the first site's region away, and lies in wait for the second site's takeover.
+// crashedMove is one planned move with a blow at each site. What was not struck is left for a later move.
+func (d *drill) crashedMove(ctx context.Context) error {
+	r, err := d.twin.Record(ctx)
+	if err != nil {
+		return fmt.Errorf("read the term record: %w", err)
+	}
+	from, to := r.Holder, d.other(r.Holder)
+	end, err := d.lie(ctx, append(nextBlow(&d.blows.giving, from), nextBlow(&d.blows.taking, to)...)...)
+	if err != nil {
+		return err
+	}
+	_, err = d.move(ctx, to)
+	struck, missed := end()
+	d.struck = append(d.struck, struck...)
+	for _, a := range missed {
+		d.event("drill", a.Site, "no strike "+a.String())
+		left := &d.blows.giving
+		if a.Site == to {
+			left = &d.blows.taking
+		}
+		*left = append(*left, blow{a.Step, a.After})
+	}
+	return err
+}
+
+func (d *drill) judgeCrashes(context.Context) error {
+	d.expectStrikes("steps inside which all wardens were killed", 2*(len(givingSteps)+len(takingSteps)))
+	return nil
+}
+
+// expectStrikes demands every strike, and lists those that there were.
+func (d *drill) expectStrikes(what string, wanted int) {
+	var list []string
+	for _, a := range d.struck {
+		list = append(list, fmt.Sprintf("%s %s", a.Fault.Name, a))
+	}
+	d.expect(what, fmt.Sprint(wanted), fmt.Sprintf("%d: %s", len(list), strings.Join(list, ", ")), len(list) == wanted)
+}
+
+// strikeTwice takes the first site's region away, and lies in wait for the second site's takeover. The seed says which
+// strikes come before their step's effect.
 func (d *drill) strikeTwice(ctx context.Context) error {
 	if err := d.noteBefore(ctx); err != nil {
 		return err
 	}
-	d.endAmbush = d.strikeFromAmbush(context.WithoutCancel(ctx),
-		&ambush{site: d.second, step: "acquire", fault: twin.Fault{Name: twin.WardenCrash, Site: d.second}},
-		&ambush{site: d.second, step: "promote", fault: twin.Fault{Name: twin.DatabaseWriterCrash, Site: d.second}},
-		&ambush{site: d.second, step: "record-term", fault: twin.Fault{Name: twin.WardenCrash, Site: d.second}})
+	wardens, database := twin.Fault{Name: twin.WardenCrash, Site: d.second}, twin.Fault{Name: twin.DatabaseWriterCrash, Site: d.second}
+	ambushes := []twin.Ambush{
+		{Site: d.second, Step: failover.Acquire, Fault: wardens},
+		{Site: d.second, Step: failover.Promote, Fault: database},
+		{Site: d.second, Step: failover.RecordTerm, Fault: wardens},
+	}
+	for i := range ambushes {
+		ambushes[i].After = (d.o.Seed>>i)&1 == 1
+	}
+	end, err := d.lie(ctx, ambushes...)
+	if err != nil {
+		return err
+	}
+	d.endAmbush = end
 	return d.inject(ctx, twin.Fault{Name: RegionLoss, Site: d.first})
 }
 
-// judgeAmbush says whether the second failure happened at all.
+// judgeAmbush demands that the second failures happened, of the wardens and of the database.
 func (d *drill) judgeAmbush() {
 	if d.endAmbush == nil {
 		return
 	}
-	struck := d.endAmbush()
+	struck, missed := d.endAmbush()
 	d.endAmbush = nil
-	slices.Sort(struck)
-	d.expect("failures during the takeover", "at least 1", fmt.Sprintf("%d: %s", len(struck), strings.Join(struck, ", ")), len(struck) > 0)
+	d.struck = struck
+	d.expectStrikes("failures during the takeover", len(struck)+len(missed))
 }

@@ -13,6 +13,7 @@ import (
 	"holdfast/internal/drill/merchant"
 	"holdfast/internal/drill/verdict"
 	"holdfast/internal/term"
+	"holdfast/internal/twin"
 )
 
 // How the drill's acquirer behaves.
@@ -61,9 +62,10 @@ type drill struct {
 	// windows are when sites had to be silent; deadline is the one that has not ended.
 	windows  []window
 	deadline *window
-	// struck are the steps at which the drill's ambushes struck.
-	struck    []string
-	endAmbush func() []string
+	// blows are what the drill warden-crash has not struck yet, struck what the drill's ambushes have.
+	blows     blows
+	struck    []twin.Ambush
+	endAmbush func() (struck, missed []twin.Ambush)
 	// lostBefore are the payments that the ledger lacked before the switch back.
 	lostBefore map[string]bool
 	// tailPayments are the ids of the payments in the exported tail.
@@ -71,10 +73,9 @@ type drill struct {
 	// planted are the keys of the drill's own rows in the exported tail, by their mark.
 	planted map[string]map[string]bool
 
-	mu       sync.Mutex
-	phase    Phase
-	fleet    *merchant.Fleet
-	ambushes []*ambush
+	mu    sync.Mutex
+	phase Phase
+	fleet *merchant.Fleet
 
 	lines       chan Line
 	linesMu     sync.RWMutex
@@ -257,7 +258,6 @@ func (d *drill) event(kind, site, text string) {
 // observe records an event of the twin or of the drill, and shows it.
 func (d *drill) observe(e Event) {
 	d.timeline.add(e)
-	d.spring(e)
 	d.show(Line{At: e.At.Sub(d.began), Phase: d.currentPhase(), Kind: e.Kind, Site: e.Site, Text: e.Text})
 }
 

@@ -24,6 +24,7 @@ import (
 	"holdfast/internal/drill/acquirer"
 	"holdfast/internal/drill/splitbrain"
 	"holdfast/internal/drill/verdict"
+	"holdfast/internal/failover"
 	"holdfast/internal/reconcile"
 	"holdfast/internal/term"
 	"holdfast/internal/topology"
@@ -57,10 +58,12 @@ type fakeTwin struct {
 	refusesFor     time.Duration // and one stops them for so long, that must not
 	injectFails    bool
 	stuck          map[string]chan struct{} // calls by name that end with the channel and not with their context
-	silentWardens  bool
-	lease, margin  time.Duration // in the record; zero for short ones
-	stopsAfter     time.Duration // how long a site goes on without the store
-	heldGetsIn     int           // transactions from before a freeze that commit after it
+	failsToStrike  string                   // a step whose ambushes strike, and fail
+	skips          string                   // a step that the wardens do not take
+	skipsOnce      string                   // a step that they do not take the first time
+	lease, margin  time.Duration            // in the record; zero for short ones
+	stopsAfter     time.Duration            // how long a site goes on without the store
+	heldGetsIn     int                      // transactions from before a freeze that commit after it
 	heldUnanswered int
 	activeFails    bool // nobody says which site is active, once the load has ended
 	neverQuiet     bool // a payment stays undecided
@@ -78,6 +81,7 @@ type fakeTwin struct {
 	writerMoves int
 	refusing    map[string]bool // by site
 	injected    []string
+	ambushes    map[*twin.Ambush]chan twin.Struck
 	servers     map[string]*http.Server
 	ledgers     map[string]map[string]time.Time // by site: payment id to commit time
 	attempts    int
@@ -245,9 +249,7 @@ func (f *fakeTwin) Inject(_ context.Context, fault twin.Fault) (twin.Fault, erro
 	moves := f.movesAnyway
 	switch fault.Name {
 	case twin.RegionLoss:
-		for _, step := range []string{"acquire", "promote", "record-term", "serve"} {
-			f.tell("dr", step)
-		}
+		f.take("dr", failover.Acquire, failover.Promote, failover.RecordTerm, failover.Serve)
 		_ = f.servers[fault.Site].Close()
 		f.loseTailOf(fault.Site)
 		moves = !f.neverTakesOver
@@ -394,22 +396,50 @@ func (f *fakeTwin) RequestSwitchover(_ context.Context, site string) error {
 			}
 		}
 	}
-	for _, step := range []string{"seal", "drain", "move-writer", "grant"} {
-		f.tell(from, step)
-	}
-	for _, step := range []string{"acquire", "record-term", "serve"} {
-		f.tell(site, step)
-	}
+	f.take(from, failover.Seal, failover.Drain, failover.MoveWriter, failover.Grant)
+	f.take(site, failover.Acquire, failover.RecordTerm, failover.Serve)
 	f.serve(site)
 	return nil
 }
 
-// tell is a line of a warden's journal. The caller holds the lock.
-func (f *fakeTwin) tell(site, step string) {
-	if f.progress != nil && !f.silentWardens {
-		receive := f.progress
-		go receive(Event{At: time.Now(), Site: site, Kind: "warden", Text: site + "/1: " + step + ": because"})
+// take is a site's wardens taking steps. The caller holds the lock.
+func (f *fakeTwin) take(site string, steps ...failover.Step) {
+	for _, step := range steps {
+		if string(step) == f.skips {
+			continue
+		}
+		if string(step) == f.skipsOnce {
+			f.skipsOnce = ""
+			continue
+		}
+		for a, struck := range f.ambushes {
+			if a.Site != site || a.Step != step || len(struck) > 0 {
+				continue
+			}
+			s := twin.Struck{At: time.Now()}
+			if string(step) == f.failsToStrike {
+				s.Err = errors.New("the wardens live on")
+			}
+			f.injected = append(f.injected, a.Fault.String())
+			struck <- s
+		}
 	}
+}
+
+func (f *fakeTwin) Ambush(_ context.Context, a twin.Ambush) (<-chan twin.Struck, func(), error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	struck := make(chan twin.Struck, 1)
+	if f.ambushes == nil {
+		f.ambushes = map[*twin.Ambush]chan twin.Struck{}
+	}
+	f.ambushes[&a] = struck
+	return struck, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.ambushes, &a)
+		close(struck)
+	}, nil
 }
 
 func (f *fakeTwin) Active(context.Context) (string, bool, error) {

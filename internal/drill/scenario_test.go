@@ -3,6 +3,7 @@ package drill
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -66,8 +67,10 @@ func TestScenariosFail(t *testing.T) {
 		"a frozen transaction is silent":     {twin.RegionFreeze, func(f *fakeTwin, _ *Options) { f.heldUnanswered = 1 }, "1 of 8 transactions that were frozen"},
 		"what thawed is in no tail":          {FreezeThaw, func(f *fakeTwin, _ *Options) { f.thawedLands = 1 }, "3 transactions landed after a thaw, but only 0"},
 		"loss in a hand-over":                {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.loseOnSwitch = true }, "nothing may be lost"},
-		"the wardens were never killed":      {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.silentWardens = true }, "steps at which all wardens were killed: 0"},
-		"the second failure did not happen":  {SecondFailure, func(f *fakeTwin, _ *Options) { f.silentWardens = true }, "failures during the takeover: 0"},
+		"a step was never struck":            {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.skips = "grant" }, "wardens were killed: 12: "},
+		"the wardens outlived a strike":      {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.failsToStrike = "record-term" }, "wardens were killed: 12: "},
+		"the second failure did not happen":  {SecondFailure, func(f *fakeTwin, _ *Options) { f.skips = "acquire" }, "failures during the takeover: 2: "},
+		"only the wardens were struck":       {SecondFailure, func(f *fakeTwin, _ *Options) { f.skips = "promote" }, "failures during the takeover: 2: "},
 		"the fault can't be injected":        {twin.ZoneLoss, func(f *fakeTwin, _ *Options) { f.injectFails = true }, "no such thing to break"},
 		"payments do not come back":          {twin.DatabaseWriterCrash, func(f *fakeTwin, o *Options) { f.refusesForEver, o.Limits.Hold = true, 2*time.Second }, "phase hold took longer"},
 		"the fence is not shown to hold":     {twin.IsolatedActive, func(f *fakeTwin, _ *Options) { f.noAttempts = true }, "not shown to hold"},
@@ -103,6 +106,32 @@ func TestStoreRegionLossTakesTheHoldersReplicaToo(t *testing.T) {
 	}
 	if want := []string{"store-region-loss", "store-region-loss us-east-1"}; !slices.Equal(f.injected, want) {
 		t.Errorf("broke %q, want %q", f.injected, want)
+	}
+}
+
+// Every step of a planned move is struck before its effect and after it, whatever the seed, and what a move did not come by
+// is made up for.
+func TestWardensAreKilledInsideEveryStep(t *testing.T) {
+	for _, seed := range []uint64{1, 2} {
+		f := newFakeTwin(t)
+		f.skipsOnce = "drain"
+		o := fastOptions(t, f)
+		o.Fault, o.Seed, o.Rate = twin.WardenCrash, seed, scenarioRate
+		v := rehearse(t, o)
+		if v.Verdict != verdict.Pass {
+			t.Fatalf("seed %d: verdict %s: %v", seed, v.Verdict, v.Failures)
+		}
+		i := slices.IndexFunc(v.Checks, func(c verdict.Check) bool { return strings.HasPrefix(c.What, "steps inside") })
+		if i < 0 {
+			t.Fatalf("seed %d: no check of the strikes: %+v", seed, v.Checks)
+		}
+		for _, step := range []string{"seal", "drain", "move-writer", "grant", "acquire", "record-term", "serve"} {
+			for _, way := range []string{"before", "after"} {
+				if n := len(regexp.MustCompile("inside "+step+` of \w+, `+way+" its effect").FindAllString(v.Checks[i].Got, -1)); n != 1 {
+					t.Errorf("seed %d: %d strikes %s the effect of %s: %s", seed, n, way, step, v.Checks[i].Got)
+				}
+			}
+		}
 	}
 }
 
