@@ -66,7 +66,8 @@ was active go on for a while, at most 24 hours, without the store. It ends at th
 It is safe only if the other site stands still as long. So the pin is written into the site's own database, and it gives
 nothing until the other site's copy shows it: a warden whose own database shows the pin does not take over. If that copy
 can't be reached, stop the other site's wardens (desired count 0) and pass --peer-stopped; if its region does not even
-say whether they are stopped, --i-have-stopped SITE takes your word for it, and keeps it with the pin.
+say whether they are stopped, --i-have-stopped SITE takes your word for it, and keeps it with the pin. What they did last
+is waited out, and a database of the other site that answers must still be a copy.
 
 Databases are reached as in 'holdfast init'. A restart of the database's writer ends the pin: pin again.`,
 		Args: cobra.NoArgs,

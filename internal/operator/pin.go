@@ -16,6 +16,10 @@ import (
 // minPin is the shortest pin, in leases: below that it would be over before anything has come of it.
 const minPin = 3
 
+// stopLimit is how long a scheduler lets a warden run on that it stops, and does not count any more (stopTimeout in
+// infra/modules/warden).
+const stopLimit = 30 * time.Second
+
 // PinRequest asks that a site goes on without the term store (P18).
 type PinRequest struct {
 	// Site is the one that shall go on; By and Reason are kept in its database.
@@ -25,7 +29,8 @@ type PinRequest struct {
 	// Databases are connection strings by site, tried in turn.
 	Databases map[string][]string
 	// PeerStopped: the other site's wardens are stopped, so its database need not show the pin. Its scheduler must say so
-	// too, unless IHaveStopped names the site: then the operator's word is taken, and kept with the pin.
+	// too, unless IHaveStopped names the site: then the operator's word is taken, and kept with the pin. A database of the
+	// other site that answers is believed more than either.
 	PeerStopped  bool
 	IHaveStopped string
 	// DryRun checks everything and changes nothing.
@@ -48,6 +53,8 @@ type Pinned struct {
 // stands still as long, so it is done in this order: the pin is written unconfirmed into the site's database; the other
 // site's copy shows it, from which on no warden there brings a term into service; a lease and margin go by, in which
 // everything ends that was begun before; the copy still is one; and only then the pin is confirmed and gives a lease.
+// Where the other site's wardens are stopped instead, no copy has to show the pin, but the rest is the same: whatever
+// lease they gave last is waited out, and scheduler and database are asked before and after.
 // A command that is interrupted leaves a pin that gives nothing, or ends it.
 func (o *Operator) Pin(ctx context.Context, q PinRequest) (Pinned, error) {
 	p := pinning{Operator: o, q: q, plan: newPlan("pin", q.DryRun, q.Progress)}
@@ -63,7 +70,7 @@ func (o *Operator) Pin(ctx context.Context, q PinRequest) (Pinned, error) {
 	if err != nil {
 		return Pinned{}, err
 	}
-	if err := p.otherSite(ctx, state); err != nil {
+	if err := p.otherSite(ctx); err != nil {
 		return Pinned{}, err
 	}
 	done := Pinned{Site: q.Site, Term: p.pin.Term, Evidence: p.evidence, Until: state.DatabaseTime.Add(q.For)}
@@ -102,7 +109,9 @@ type pinning struct {
 	site, peer Site
 	pin        fence.Pin
 	evidence   string
-	byWord     bool
+	// terms is the lineage of the site's database.
+	terms  []term.Number
+	byWord bool
 	// begun: the pin may be in the database.
 	begun bool
 }
@@ -156,35 +165,73 @@ func (p *pinning) holder(ctx context.Context, conn *pgx.Conn) (fence.State, erro
 		return refuse("has a pin already, set by %s at %s: %s ('holdfast unpin' ends it)",
 			s.Pin.By, s.Pin.PinnedAt.UTC().Format(time.RFC3339), s.Pin.Reason)
 	}
-	p.pin.Term = slices.Max(s.Terms)
+	p.pin.Term, p.terms = slices.Max(s.Terms), s.Terms
 	p.plan.saw("the database of %s takes writes in term %d, and is not sealed", p.site.Name, p.pin.Term)
 	return s, nil
 }
 
 // otherSite finds out how it will be known that the other site stands still.
-func (p *pinning) otherSite(ctx context.Context, holder fence.State) error {
+func (p *pinning) otherSite(ctx context.Context) error {
 	if !p.q.PeerStopped && p.q.IHaveStopped == "" {
-		return p.copyOf(ctx, holder)
+		return p.copyOf(ctx)
 	}
 	p.byWord = true
-	running, err := p.wardens(ctx, p.peer)
-	switch {
-	case err == nil && running == 0:
-		p.evidence = fmt.Sprintf("the scheduler of %s runs no warden and wants none", p.peer.Name)
-	case err == nil:
-		return fmt.Errorf("%w: %d wardens of %s run or are wanted: set the desired count of %s to 0", ErrRefused, running, p.peer.Name, p.peer.WardenService)
-	case p.q.IHaveStopped == p.peer.Name:
-		p.evidence = fmt.Sprintf("%s vouches that the wardens of %s are stopped; its scheduler does not answer: %v", p.q.By, p.peer.Name, err)
-	default:
-		return fmt.Errorf("%w: the scheduler of %s does not say that its wardens are stopped: %w (if you have stopped them yourself, "+
-			"and keep them so until the pin ends, pass --i-have-stopped %s)", ErrRefused, p.peer.Name, err, p.peer.Name)
+	if err := p.stopped(ctx); err != nil {
+		return err
 	}
 	p.plan.saw("%s", p.evidence)
 	return nil
 }
 
+// stopped takes the word of the other site's scheduler, or the operator's, that no warden runs there, unless its database
+// says otherwise.
+func (p *pinning) stopped(ctx context.Context) error {
+	word, err := p.word(ctx)
+	if err != nil {
+		return err
+	}
+	database, err := p.behind(ctx)
+	p.evidence = word + "; " + database
+	return err
+}
+
+// word is who says that no warden of the other site runs.
+func (p *pinning) word(ctx context.Context) (string, error) {
+	running, err := p.wardens(ctx, p.peer)
+	switch {
+	case err == nil && running == 0:
+		return fmt.Sprintf("the scheduler of %s runs no warden and wants none", p.peer.Name), nil
+	case err == nil:
+		return "", fmt.Errorf("%w: %d wardens of %s run or are wanted: set the desired count of %s to 0", ErrRefused, running, p.peer.Name, p.peer.WardenService)
+	case p.q.IHaveStopped == p.peer.Name:
+		return fmt.Sprintf("%s vouches that the wardens of %s are stopped; its scheduler does not answer: %v", p.q.By, p.peer.Name, err), nil
+	}
+	return "", fmt.Errorf("%w: the scheduler of %s does not say that its wardens are stopped: %w (if you have stopped them yourself, "+
+		"and keep them so until the pin ends, pass --i-have-stopped %s)", ErrRefused, p.peer.Name, err, p.peer.Name)
+}
+
+// behind asks the other site's database, if it can be had, whether it has gone its own way: then the other site has the
+// term, and what runs there does not matter any more.
+func (p *pinning) behind(ctx context.Context) (string, error) {
+	s, err := sample(ctx, p.q.Databases[p.peer.Name])
+	if err != nil {
+		return fmt.Sprintf("the database of %s does not answer: %v", p.peer.Name, err), nil
+	}
+	for _, n := range s.Terms {
+		if !slices.Contains(p.terms, n) {
+			return "", fmt.Errorf("%w: the database of %s has term %d, which that of %s has not (%v): %s has taken over, so pin that one, "+
+				"or wait for the term store", ErrRefused, p.peer.Name, n, p.site.Name, p.terms, p.peer.Name)
+		}
+	}
+	if !s.InRecovery {
+		return "", fmt.Errorf("%w: the database of %s takes writes, so the writer has moved, and pinning %s would make two: if it is an "+
+			"old volume, stop that database first", ErrRefused, p.peer.Name, p.site.Name)
+	}
+	return fmt.Sprintf("the database of %s is a copy", p.peer.Name), nil
+}
+
 // copyOf checks that the other site's database is a copy that can show the pin.
-func (p *pinning) copyOf(ctx context.Context, holder fence.State) error {
+func (p *pinning) copyOf(ctx context.Context) error {
 	s, err := sample(ctx, p.q.Databases[p.peer.Name])
 	switch {
 	case err != nil:
@@ -192,9 +239,9 @@ func (p *pinning) copyOf(ctx context.Context, holder fence.State) error {
 			"(stop its wardens and pass --peer-stopped)", ErrRefused, p.peer.Name, err)
 	case !s.InRecovery:
 		return fmt.Errorf("%w: the database of %s takes writes, so the writer has moved: pinning %s would make two", ErrRefused, p.peer.Name, p.site.Name)
-	case !slices.Equal(s.Terms, holder.Terms):
+	case !slices.Equal(s.Terms, p.terms):
 		return fmt.Errorf("%w: the database of %s is a copy with the terms %v, not %v: it does not follow %s",
-			ErrRefused, p.peer.Name, s.Terms, holder.Terms, p.site.Name)
+			ErrRefused, p.peer.Name, s.Terms, p.terms, p.site.Name)
 	}
 	p.evidence = fmt.Sprintf("the copy of %s shows the pin, and still was a copy a lease and margin later", p.peer.Name)
 	p.plan.saw("the database of %s follows", p.peer.Name)
@@ -217,23 +264,13 @@ func (p *pinning) open(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	rest := p.pin.Lease + p.pin.Margin
-	if !p.byWord {
-		err = p.plan.do(p.peer.Name, "wait until the copy shows the pin", "from then on no warden there brings a term into service",
-			func() error { return p.shown(ctx) })
-		if err != nil {
-			return err
-		}
-		err = p.plan.do(p.peer.Name, fmt.Sprintf("wait %v, and look again", rest), "a promotion that was asked for before then ends within it",
-			func() error {
-				if err := wait(ctx, rest); err != nil {
-					return err
-				}
-				return p.shownNow(ctx)
-			})
-		if err != nil {
-			return err
-		}
+	if p.byWord {
+		err = p.outlasted(ctx)
+	} else {
+		err = p.seen(ctx)
+	}
+	if err != nil {
+		return err
 	}
 	err = p.plan.do(p.site.Name, "confirm the pin", p.evidence, func() error { return fence.ConfirmPin(ctx, conn, p.pin.ID, p.evidence) })
 	if err != nil {
@@ -242,6 +279,35 @@ func (p *pinning) open(ctx context.Context, conn *pgx.Conn) error {
 	return p.plan.do(p.site.Name, "wait until writes pass", "its wardens see the confirmed pin and extend the lease", func() error {
 		return p.taken(ctx, conn)
 	})
+}
+
+// seen waits for the other site's copy to show the pin, and still to be one a lease and margin later.
+func (p *pinning) seen(ctx context.Context) error {
+	err := p.plan.do(p.peer.Name, "wait until the copy shows the pin", "from then on no warden there brings a term into service",
+		func() error { return p.shown(ctx) })
+	if err != nil {
+		return err
+	}
+	rest := p.pin.Lease + p.pin.Margin
+	return p.plan.do(p.peer.Name, fmt.Sprintf("wait %v, and look again", rest), "a promotion that was asked for before then ends within it",
+		func() error {
+			if err := wait(ctx, rest); err != nil {
+				return err
+			}
+			return p.shownNow(ctx)
+		})
+}
+
+// outlasted waits until nothing is left of what the other site's wardens did before they were stopped, and looks again.
+func (p *pinning) outlasted(ctx context.Context) error {
+	rest := stopLimit + p.pin.Lease + p.pin.Margin
+	return p.plan.do(p.peer.Name, fmt.Sprintf("wait %v, and look again", rest),
+		"a warden that is being stopped is gone then, and so is the lease that it gave its database last", func() error {
+			if err := p.pause(ctx, rest); err != nil {
+				return err
+			}
+			return p.stopped(ctx)
+		})
 }
 
 // shown waits until the other site's copy shows the pin.

@@ -193,22 +193,120 @@ func TestPinRefusals(t *testing.T) {
 	}
 }
 
-// TestPinOverAStoppedPeer: the other region is lost; with the scheduler's or the operator's word the pin needs no copy,
-// and keeps the word.
+// TestPinOverAStoppedPeer: with the scheduler's or the operator's word the pin needs no copy that shows it, but what the
+// other site's wardens did last is waited out all the same, and what was found out is kept with the pin.
 func TestPinOverAStoppedPeer(t *testing.T) {
 	t.Parallel()
 	p := newPinnable(t)
-	q := p.request
-	q.Databases = map[string][]string{"primary": q.Databases["primary"]}
-	p.cloud = stopped{err: errors.New("lost")}
-	q.IHaveStopped = "dr"
-	done, err := p.Pin(t.Context(), q)
-	if err != nil || !strings.Contains(done.Evidence, "me vouches") {
-		t.Fatalf("%+v, %v", done, err)
+	for name, c := range map[string]struct {
+		change func(*PinRequest)
+		cloud  cloud
+		says   []string
+	}{
+		"the region is lost": {
+			func(q *PinRequest) {
+				q.IHaveStopped, q.Databases = "dr", map[string][]string{"primary": q.Databases["primary"]}
+			},
+			stopped{err: errors.New("lost")},
+			[]string{"me vouches", "lost", "database of dr does not answer"},
+		},
+		"the copy answers": {
+			func(q *PinRequest) { q.PeerStopped = true },
+			stopped{},
+			[]string{"scheduler of dr runs no warden", "database of dr is a copy"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var waited time.Duration
+			p.cloud = c.cloud
+			p.pause = func(_ context.Context, d time.Duration) error {
+				if p.sample(t).Pin.Confirmed {
+					t.Error("confirmed before the other site's last lease was waited out")
+				}
+				waited = d
+				return nil
+			}
+			q := p.request
+			c.change(&q)
+			done, err := p.Pin(t.Context(), q)
+			if err != nil || waited != 31250*time.Millisecond {
+				t.Fatalf("%+v after %v, %v", done, waited, err)
+			}
+			var evidence string
+			if err := p.writer.QueryRow(t.Context(), "SELECT evidence FROM holdfast.pins ORDER BY id DESC LIMIT 1").Scan(&evidence); err != nil || evidence != done.Evidence {
+				t.Errorf("kept %q, %v", evidence, err)
+			}
+			for _, want := range c.says {
+				if !strings.Contains(evidence, want) {
+					t.Errorf("%q does not say %q", evidence, want)
+				}
+			}
+			if _, err := p.Unpin(t.Context(), UnpinRequest{By: "me", Databases: q.Databases}); err != nil && !errors.Is(err, ErrEnvironment) {
+				t.Fatal(err)
+			}
+		})
 	}
-	var evidence string
-	if err := p.writer.QueryRow(t.Context(), "SELECT evidence FROM holdfast.pins").Scan(&evidence); err != nil || evidence != done.Evidence {
-		t.Errorf("kept %q, %v", evidence, err)
+}
+
+// TestPinOverAPeerThatHasTakenOver: the other site took the next term while this one was cut off. Its database says so, and
+// no word of its scheduler or of an operator counts against that, whether it shows before the wait or only after it.
+func TestPinOverAPeerThatHasTakenOver(t *testing.T) {
+	t.Parallel()
+	p := newPinnable(t)
+	p.cloud = stopped{}
+	q := p.request
+	q.PeerStopped = true
+	ctx := t.Context()
+	takeOver := func() error {
+		conn, err := pgx.Connect(ctx, q.Databases["dr"][0])
+		if err != nil {
+			return err
+		}
+		defer conn.Close(context.Background())
+		_, err = conn.Exec(ctx, "SELECT pg_promote(true)")
+		return errors.Join(err, fence.RecordTerm(ctx, conn, 8, "dr"), fencetest.Extend(ctx, conn, 8, time.Now().Add(time.Hour), 1))
+	}
+	p.pause = func(context.Context, time.Duration) error { return takeOver() }
+	if done, err := p.Pin(ctx, q); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "has term 8") {
+		t.Errorf("a site that took over meanwhile: %+v, %v", done, err)
+	}
+	if s := p.sample(t); s.Pin.ID == 0 || s.Pin.Open() || s.Pin.Confirmed {
+		t.Errorf("left %+v", s.Pin)
+	}
+	p.pause = func(context.Context, time.Duration) error {
+		t.Error("nothing was refused before the wait")
+		return nil
+	}
+	first := p.sample(t).Pin.ID
+	q.IHaveStopped = "dr"
+	if done, err := p.Pin(ctx, q); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "dr has taken over") {
+		t.Errorf("a site that had taken over: %+v, %v", done, err)
+	}
+	if s := p.sample(t); s.Pin.ID != first {
+		t.Errorf("wrote %+v", s.Pin)
+	}
+	q.Databases = map[string][]string{"primary": q.Databases["primary"], "dr": q.Databases["primary"]}
+	if _, err := p.Pin(ctx, q); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "would make two") {
+		t.Errorf("a database that takes writes: %v", err)
+	}
+}
+
+// TestPinOverWardensThatAreStartedAgain: somebody raises the count again while the command waits.
+func TestPinOverWardensThatAreStartedAgain(t *testing.T) {
+	t.Parallel()
+	p := newPinnable(t)
+	p.cloud = stopped{}
+	p.pause = func(context.Context, time.Duration) error {
+		p.cloud = stopped{running: 2}
+		return nil
+	}
+	q := p.request
+	q.PeerStopped = true
+	if done, err := p.Pin(t.Context(), q); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "2 wardens of dr") {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if s := p.sample(t); s.Pin.Open() || s.Pin.Confirmed {
+		t.Errorf("left %+v", s.Pin)
 	}
 }
 
