@@ -486,7 +486,8 @@ func (f fakeCloud) targets(_ context.Context, s Site, _ string) ([]aws.Target, e
 	return []aws.Target{{State: "healthy"}, {State: "initial"}}, nil
 }
 
-// TestStatusOfALostRegion: what answers is shown, what does not is named, and the active site is the record's.
+// TestStatusOfALostRegion: what answers is shown, what does not is named, and the active site is the record's as long as
+// that is renewed.
 func TestStatusOfALostRegion(t *testing.T) {
 	o, m := withRecord(t)
 	o.cloud = fakeCloud{lost: "primary"}
@@ -494,8 +495,13 @@ func TestStatusOfALostRegion(t *testing.T) {
 		return map[string][]string{"app.example": {"10.0.0.2"}, "lb.d": {"10.0.0.2"}, "lb.p": {"10.0.0.1"}}[host], nil
 	}
 	m.Edit(func(r *term.Record) { r.Term, r.ServedTerm, r.Holder, r.LeaseMS, r.MarginMS = 8, 8, "dr", 400, 100 })
+	renewing(t, m)
 	for site, ready := range map[string]bool{"primary": false, "dr": true} {
-		if err := o.stores[0].PutBeacon(t.Context(), term.Beacon{Site: site, Ready: ready, NotReadyBecause: "it is gone", LineageTerm: 7}); err != nil {
+		b := term.Beacon{Site: site, Sequence: 1, Ready: ready, NotReadyBecause: "it is gone", LineageTerm: 7, TrustLeftMS: 100, At: time.Now()}
+		if site == "primary" {
+			b.At = b.At.Add(-24 * time.Hour)
+		}
+		if err := o.stores[0].PutBeacon(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -503,24 +509,42 @@ func TestStatusOfALostRegion(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	s := o.Status(ctx)
-	if s.Active != "dr" || s.LeaseRunning || s.DNS.Site != "dr" || s.Record == nil || s.Record.Term != 8 {
+	if s.Active != "dr" || !s.LeaseRunning || s.DNS.Site != "dr" || s.Record == nil || s.Record.Term != 8 {
 		t.Errorf("status %+v", s)
 	}
 	primary, dr := s.Sites[0], s.Sites[1]
-	if primary.Role != "standby" || len(primary.Errors) != 6 || primary.LagMS != nil {
+	if primary.Role != "standby" || len(primary.Errors) != 6 || primary.LagMS != nil || primary.TrustLeftMS != 0 || primary.SilentForMS < 86_400_000 {
 		t.Errorf("primary %+v", primary)
 	}
-	if dr.Role != "active" || dr.Writer != "arn:d" || dr.RunningTasks != 2 || dr.DesiredTasks != 3 || dr.HealthyTargets != 1 || len(dr.Errors) != 0 {
+	if dr.Role != "active" || dr.Writer != "arn:d" || dr.RunningTasks != 2 || dr.DesiredTasks != 3 || dr.HealthyTargets != 1 || len(dr.Errors) != 0 || dr.TrustLeftMS != 100 || dr.SilentForMS != 0 {
 		t.Errorf("dr %+v", dr)
 	}
 	var text strings.Builder
 	if err := s.WriteText(&text); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"term       8, held by dr", "the balancer of dr", "primary is not ready: it is gone", "no answer from us-east-1", "not renewed"} {
+	for _, want := range []string{"term       8, held by dr", "the balancer of dr", "that it was not ready: it is gone", "no answer from us-east-1", "it was renewed", "silent 24h0m0s", "reported last 24h0m0s ago"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the text lacks %q:\n%s", want, text.String())
 		}
+	}
+}
+
+// TestStatusOfADeadHolder: what a site said a day ago, and a record that nobody renews, make nobody the active site.
+func TestStatusOfADeadHolder(t *testing.T) {
+	o, m := withRecord(t)
+	m.Edit(func(r *term.Record) { r.LeaseMS, r.MarginMS = 400, 100 })
+	dead := term.Beacon{Site: "primary", Sequence: 1, Ready: true, LineageTerm: 7, TrustLeftMS: 17_000, At: time.Now().Add(-24 * time.Hour)}
+	if err := m.Replica("x").PutBeacon(t.Context(), dead); err != nil {
+		t.Fatal(err)
+	}
+	s := o.Status(t.Context())
+	if primary := s.Sites[0]; s.Active != "" || primary.Role != "silent" || primary.TrustLeftMS != 0 || primary.SilentForMS == 0 {
+		t.Errorf("active %q, %+v", s.Active, primary)
+	}
+	var text strings.Builder
+	if err := s.WriteText(&text); err != nil || strings.Contains(text.String(), "17s") || strings.Contains(text.String(), " yes ") {
+		t.Errorf("%v:\n%s", err, text.String())
 	}
 }
 

@@ -71,8 +71,16 @@ func (o *Operator) observed(s Status, site string) failover.Observation {
 	return v
 }
 
-// fresh judges a beacon by the wall clock, which is good enough for a preview and for nothing else.
-func fresh(s Status, b term.Beacon) bool { return b.Sequence > 0 && s.At.Sub(b.At) < previewBeaconAge }
+// fresh judges a beacon by the wall clock, which is good enough for people's eyes and for nothing else.
+func fresh(s Status, b term.Beacon) bool { return b.Sequence > 0 && silence(s, b) == 0 }
+
+// silence is how old a beacon is that a warden wrote, 0 if that is not long ago.
+func silence(s Status, b term.Beacon) time.Duration {
+	if age := s.At.Sub(b.At); b.Sequence > 0 && age >= previewBeaconAge {
+		return age
+	}
+	return 0
+}
 
 func beaconIn(s Status, site string) term.Beacon {
 	for _, st := range s.Sites {

@@ -111,7 +111,7 @@ func TestPreviews(t *testing.T) {
 func TestStatusShowsShutGates(t *testing.T) {
 	o, m := withBeacons(t)
 	m.Edit(func(r *term.Record) { r.CoveredUntil, r.TailOf = r.CoveredUntil.Add(time.Hour), []term.Number{6} })
-	if err := m.Replica("x").PutBeacon(t.Context(), term.Beacon{Site: "primary", Sequence: 2, TrustLeftMS: 100, WaitsFor: []string{"gate budget: none left"}}); err != nil {
+	if err := m.Replica("x").PutBeacon(t.Context(), term.Beacon{Site: "primary", Sequence: 2, TrustLeftMS: 100, WaitsFor: []string{"gate budget: none left"}, At: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	s := o.Status(t.Context())

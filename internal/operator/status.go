@@ -49,7 +49,8 @@ type DNSStatus struct {
 type SiteStatus struct {
 	Name   string `json:"name"`
 	Region string `json:"region"`
-	// Role is "active", "standby", or what the record's state makes of the site.
+	// Role is "active", "standby", "silent" for a holder that did not renew during the look, or what the record's state makes
+	// of the site.
 	Role   string       `json:"role"`
 	Beacon *term.Beacon `json:"beacon,omitempty"`
 	// LagMS bounds from above what the site's database lacks, in milliseconds; absent if unknown.
@@ -65,8 +66,12 @@ type SiteStatus struct {
 	HealthyTargets int `json:"healthy_targets"`
 	RunningWardens int `json:"running_wardens"`
 	WardenTargets  int `json:"warden_targets"`
-	// TrustLeftMS is the trust that the reporting warden had left when it wrote its beacon, in milliseconds.
+	// TrustLeftMS is the trust that the reporting warden had left when it wrote its beacon, in milliseconds; absent if that
+	// was too long ago to say anything.
 	TrustLeftMS int64 `json:"trust_left_ms,omitempty"`
+	// SilentForMS is how old the beacon is, by this machine's clock, in milliseconds, if it is too old to speak for the site
+	// now; else absent.
+	SilentForMS int64 `json:"silent_for_ms,omitempty"`
 	// Gates are what would keep the site from taking the term over now, by the wardens' own rules on what both sites say.
 	Gates           []failover.Refusal `json:"gates,omitempty"`
 	Errors          []string           `json:"errors,omitempty"`
@@ -99,9 +104,12 @@ func (o *Operator) Status(ctx context.Context) Status {
 	wg.Wait()
 	for i := range s.Sites {
 		site := &s.Sites[i]
-		site.Role = role(s.Record, site.Name)
+		site.Role = role(s, site.Name)
 		if b, ok := beacons[site.Name]; ok {
-			site.Beacon, site.TrustLeftMS = &b, b.TrustLeftMS
+			site.Beacon, site.SilentForMS = &b, silence(s, b).Milliseconds()
+			if site.SilentForMS == 0 {
+				site.TrustLeftMS = b.TrustLeftMS
+			}
 			if s.Record != nil && s.Record.Holder != site.Name {
 				if d, known := lag(*s.Record, b); known {
 					ms := d.Milliseconds()
@@ -153,10 +161,14 @@ func (o *Operator) statusRecord(ctx context.Context, s *Status) {
 	}
 }
 
-func role(r *term.Record, site string) string {
+// role says what the record makes of a site. One whose record stands still may be gone, so nobody can call it active.
+func role(s Status, site string) string {
+	r := s.Record
 	switch {
 	case r == nil:
 		return "unknown"
+	case r.Holder == site && r.State == term.Held && !s.LeaseRunning:
+		return "silent"
 	case r.Holder == site && r.State == term.Held && r.ServedTerm == r.Term:
 		return "active"
 	case r.Holder == site && r.State == term.Held:
@@ -303,15 +315,18 @@ func (s Status) writeSites(out io.Writer) error {
 	fmt.Fprintln(tw, "SITE\tREGION\tROLE\tREADY\tDATABASE\tLAG\tTRUST\tTASKS\tBOUNDS\tTARGETS\tWARDENS")
 	for _, site := range s.Sites {
 		ready, lagText, database := "unknown", "unknown", "unknown"
-		if b := site.Beacon; b != nil {
+		switch b := site.Beacon; {
+		case b == nil:
+		case site.SilentForMS > 0:
+			ready = "silent " + silentText(site)
+		case b.Ready:
+			ready = "yes"
+		default:
 			ready = "no"
-			if b.Ready {
-				ready = "yes"
-			}
 		}
 		if site.LagMS != nil {
 			lagText = (time.Duration(*site.LagMS) * time.Millisecond).String()
-		} else if site.Role == "active" {
+		} else if s.Record != nil && s.Record.Holder == site.Name {
 			lagText = "-"
 		}
 		if site.controlAnswered {
@@ -327,7 +342,12 @@ func (s Status) writeSites(out io.Writer) error {
 		return err
 	}
 	for _, site := range s.Sites {
-		if b := site.Beacon; b != nil && !b.Ready && b.NotReadyBecause != "" {
+		switch b := site.Beacon; {
+		case site.SilentForMS > 0 && !b.Ready:
+			fmt.Fprintf(out, "%s is silent: its wardens reported last %s ago, that it was not ready: %s\n", site.Name, silentText(site), b.NotReadyBecause)
+		case site.SilentForMS > 0:
+			fmt.Fprintf(out, "%s is silent: its wardens reported last %s ago\n", site.Name, silentText(site))
+		case b != nil && !b.Ready && b.NotReadyBecause != "":
 			fmt.Fprintf(out, "%s is not ready: %s\n", site.Name, b.NotReadyBecause)
 		}
 		for _, g := range site.Gates {
@@ -345,8 +365,15 @@ func (s Status) writeSites(out io.Writer) error {
 	return nil
 }
 
+func silentText(site SiteStatus) string {
+	return (time.Duration(site.SilentForMS) * time.Millisecond).Round(time.Second).String()
+}
+
 func trustText(site SiteStatus) string {
-	if site.TrustLeftMS == 0 {
+	switch {
+	case site.SilentForMS > 0:
+		return "silent"
+	case site.TrustLeftMS == 0:
 		return "-"
 	}
 	return (time.Duration(site.TrustLeftMS) * time.Millisecond).String()
