@@ -375,6 +375,47 @@ func TestSwitchoverTurnedDown(t *testing.T) {
 	}
 }
 
+// TestSwitchoverSaysWhatItWaitsFor: the holder's gates and the target's readiness are told while they are waited for, and stay
+// in the error when the request is turned down, or nobody waits any longer. What an old beacon says is not told.
+func TestSwitchoverSaysWhatItWaitsFor(t *testing.T) {
+	const gate = "gate peer readiness: capacity, want ready; start tasks in dr"
+	for name, answer := range map[string]func(*termtest.Memory){
+		"turned down": func(m *termtest.Memory) { m.Edit(func(r *term.Record) { r.Wanted = nil }) },
+		"no answer":   nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, m := withRecord(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			for _, b := range []term.Beacon{
+				{Site: "primary", Sequence: 1, Ready: true, WaitsFor: []string{gate}, At: time.Now()},
+				{Site: "dr", Sequence: 1, NotReadyBecause: "no task runs", WaitsFor: []string{"gate of yesterday"}, At: time.Now().Add(-24 * time.Hour)},
+			} {
+				if err := m.Replica("x").PutBeacon(ctx, b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var said []string
+			_, err := o.Switchover(ctx, Request{To: "dr", Progress: func(text string) {
+				said = append(said, text)
+				switch {
+				case !strings.Contains(text, gate):
+				case answer == nil:
+					cancel()
+				default:
+					answer(m)
+				}
+			}})
+			if all := strings.Join(said, "\n"); !strings.Contains(all, "primary waits, "+gate) || strings.Contains(all, "yesterday") {
+				t.Errorf("said %q", said)
+			}
+			if err == nil || !strings.Contains(err.Error(), "primary waits, "+gate) || errors.Is(err, ErrRefused) != (answer != nil) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
 func TestSwitchoverRefusesAtOnce(t *testing.T) {
 	for name, c := range map[string]struct {
 		to     string

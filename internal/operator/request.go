@@ -1,11 +1,13 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"holdfast/internal/reconcile"
@@ -56,13 +58,16 @@ func (o *Operator) Switchover(ctx context.Context, q Request) (Moved, error) {
 		return o.arrived(ctx, q, start, began)
 	}
 	q.tell("asked %s to hand term %d over to %s", start.Holder, start.Term, q.To)
-	return o.await(ctx, q, start, began, func(r term.Record) error {
+	return o.await(ctx, q, start, began, func(r term.Record, heard string) error {
+		why := "its wardens' journals say why"
+		if heard != "" {
+			why = "before that, " + heard
+		}
 		switch {
 		case r.Holder != q.To && r.Term > start.Term:
-			return fmt.Errorf("%w: %s took the hand-over back under term %d; its wardens' journals say why",
-				ErrRefused, r.Holder, r.Term)
+			return fmt.Errorf("%w: %s took the hand-over back under term %d; %s", ErrRefused, r.Holder, r.Term, why)
 		case r.Term == start.Term && r.State == term.Held && r.Wanted == nil:
-			return fmt.Errorf("%w: %s turned the request down; its wardens' journals say why", ErrRefused, r.Holder)
+			return fmt.Errorf("%w: %s turned the request down; %s", ErrRefused, r.Holder, why)
 		}
 		return nil
 	})
@@ -111,7 +116,7 @@ func (o *Operator) Failover(ctx context.Context, q Request, allowDataLoss bool, 
 	}
 	q.tell("approved that %s takes over from term %d of %s", q.To, start.Term, start.Holder)
 	renewing := start.Renewal
-	return o.await(ctx, q, start, began, func(r term.Record) error {
+	return o.await(ctx, q, start, began, func(r term.Record, heard string) error {
 		if r.Term != start.Term {
 			if r.Holder == q.To {
 				return nil
@@ -123,7 +128,8 @@ func (o *Operator) Failover(ctx context.Context, q Request, allowDataLoss bool, 
 			q.tell("%s still renews its lease; a live site is moved with 'holdfast switchover --to %s'", r.Holder, q.To)
 		}
 		if !time.Now().Before(approval.Expires) {
-			return fmt.Errorf("%w: the approval expired before %s could take over: 'holdfast status' shows what it waits for", ErrRefused, q.To)
+			return fmt.Errorf("%w: the approval expired before %s could take over: %s", ErrRefused, q.To,
+				cmp.Or(heard, "'holdfast status' shows what it waits for"))
 		}
 		// A warden's beacon may have replaced the one that carried the approval. A store that does not answer now is asked
 		// again: the approval stands, or is put there then.
@@ -154,7 +160,7 @@ func (o *Operator) arrived(ctx context.Context, q Request, start term.Record, be
 		return Moved{Already: true, Term: start.Term, Site: q.To, From: q.To}, nil
 	}
 	q.tell("%s holds term %d already, and does not serve it yet", q.To, start.Term)
-	return o.await(ctx, q, start, began, lost)
+	return o.await(ctx, q, start, began, func(r term.Record, _ string) error { return lost(r) })
 }
 
 // TailSaved takes an operator's word that the end of a term is saved: the database service rebuilt the old volume before
@@ -208,13 +214,14 @@ func (o *Operator) approve(ctx context.Context, site string, a term.Approval) er
 	return fmt.Errorf("%w: write the approval: %w", ErrEnvironment, errors.Join(errs...))
 }
 
-// await polls until the site serves a later term. stop ends the wait with an error.
-func (o *Operator) await(ctx context.Context, q Request, start term.Record, began time.Time, stop func(term.Record) error) (
+// await polls until the site serves a later term. stop ends the wait with an error; it is told what the sites' wardens waited
+// for last.
+func (o *Operator) await(ctx context.Context, q Request, start term.Record, began time.Time, stop func(term.Record, string) error) (
 	Moved, error,
 ) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	said := ""
+	said, heard := "", ""
 	for {
 		r, err := o.Record(ctx)
 		if err == nil {
@@ -226,7 +233,11 @@ func (o *Operator) await(ctx context.Context, q Request, start term.Record, bega
 				took := time.Since(began)
 				return Moved{Term: r.Term, Site: q.To, From: start.Holder, Took: took, TookMS: took.Milliseconds()}, nil
 			}
-			if err := stop(r); err != nil {
+			if waits := o.waits(ctx, r, q.To); waits != "" && waits != heard {
+				heard = waits
+				q.tell("%s", heard)
+			}
+			if err := stop(r, heard); err != nil {
 				return Moved{}, err
 			}
 		} else if phase := "the term store does not answer"; phase != said {
@@ -236,10 +247,33 @@ func (o *Operator) await(ctx context.Context, q Request, start term.Record, bega
 		select {
 		case <-ctx.Done():
 			return Moved{}, fmt.Errorf("wait until %s serves: %w (last: %s; the request stands, 'holdfast status' shows its state)",
-				q.To, ctx.Err(), said)
+				q.To, ctx.Err(), strings.Join(slices.DeleteFunc([]string{said, heard}, func(s string) bool { return s == "" }), "; "))
 		case <-tick.C:
 		}
 	}
+}
+
+// waits are the gates that keep the holder and the site that shall follow it waiting, in the words of their own beacons.
+func (o *Operator) waits(ctx context.Context, r term.Record, to string) string {
+	beacons, err := o.Beacons(ctx)
+	if err != nil {
+		return "" // the next look asks again
+	}
+	var all []string
+	now := Status{At: time.Now()}
+	for _, site := range slices.Compact([]string{r.Holder, to}) {
+		b := beacons[site]
+		if !fresh(now, b) {
+			continue
+		}
+		for _, gate := range b.WaitsFor {
+			all = append(all, site+" waits, "+gate)
+		}
+		if site != r.Holder && !b.Ready && b.NotReadyBecause != "" {
+			all = append(all, site+" is not ready: "+b.NotReadyBecause)
+		}
+	}
+	return strings.Join(all, "; ")
 }
 
 func phaseOf(r, start term.Record, to string) string {
