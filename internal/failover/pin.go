@@ -26,6 +26,30 @@ type PinView struct {
 // Open reports whether there is a pin that nobody has ended.
 func (p PinView) Open() bool { return p.ID != 0 && !p.Ended }
 
+// Report is the pin for a beacon, nil if there is none.
+func (p PinView) Report() *term.Pin {
+	if p.ID == 0 {
+		return nil
+	}
+	report := &term.Pin{Term: p.Term, Site: p.Site, PinnedAt: p.PinnedAt, Until: p.PinnedAt.Add(p.For), Ended: p.Ended}
+	if p.Ended {
+		report.Until = p.EndedAt
+	}
+	return report
+}
+
+// ReportedPin is the pin that a beacon reports, for previews: the rest of it is not known.
+func ReportedPin(report *term.Pin) PinView {
+	if report == nil {
+		return PinView{}
+	}
+	p := PinView{ID: 1, Term: report.Term, Site: report.Site, PinnedAt: report.PinnedAt, For: report.Until.Sub(report.PinnedAt), Ended: report.Ended}
+	if p.Ended {
+		p.EndedAt = report.Until
+	}
+	return p
+}
+
 // Abstention is how long a standby stands still after it has first seen an open pin. The two clocks may differ in rate
 // by 1 % each way, and over hours that is more than any margin.
 func (p PinView) Abstention() time.Duration { return p.For + p.For/32 + p.Margin }

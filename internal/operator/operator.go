@@ -207,8 +207,10 @@ func (o *Operator) site(name string) (Site, error) {
 // lag bounds from above what a site's database lacks, by the same rule as the wardens.
 func lag(r term.Record, b term.Beacon) (time.Duration, bool) {
 	return failover.Lag(failover.Observation{
-		Store:    failover.StoreView{Readable: true, Record: r},
-		Database: failover.DatabaseView{Reachable: true, LeaseTerm: b.LineageTerm, DrainedTerm: b.DrainedTerm, ValidUntil: b.CoveredUntil},
+		Store: failover.StoreView{Readable: true, Record: r},
+		Database: failover.DatabaseView{
+			Reachable: true, LeaseTerm: b.LineageTerm, DrainedTerm: b.DrainedTerm, ValidUntil: b.CoveredUntil, Pin: failover.ReportedPin(b.Pin),
+		},
 	})
 }
 

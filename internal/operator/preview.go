@@ -61,8 +61,10 @@ func (o *Operator) observed(s Status, site string) failover.Observation {
 	}
 	v.Database = failover.DatabaseView{
 		Reachable: own.LineageTerm > 0, Err: own.NotReadyBecause, Writer: v.Cluster.Writer == site,
-		LeaseTerm: own.LineageTerm, DrainedTerm: own.DrainedTerm, ValidUntil: own.CoveredUntil,
+		LeaseTerm: own.LineageTerm, DrainedTerm: own.DrainedTerm, ValidUntil: own.CoveredUntil, Pin: failover.ReportedPin(own.Pin),
 	}
+	v.Database.Pin.Lease, v.Database.Pin.Margin = r.Lease(), r.Margin()
+	v.For.PinSeen, v.For.PinEnded = max(0, s.At.Sub(v.Database.Pin.PinnedAt)), max(0, s.At.Sub(v.Database.Pin.EndedAt))
 	v.Database.Terms = slices.Compact(slices.Sorted(slices.Values([]term.Number{min(r.ServedTerm, own.LineageTerm), own.LineageTerm})))
 	if r.Holder == site && s.LeaseRunning {
 		v.Trust = term.Trust{Term: r.Term, Until: now.Add(r.Lease() - r.Margin())}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/failover"
 	"holdfast/internal/reconcile"
 	"holdfast/internal/term"
 	"holdfast/internal/term/termtest"
@@ -136,6 +137,51 @@ func TestStatusShowsShutGates(t *testing.T) {
 	r, err := o.TailSaved(t.Context(), 6, "me", &reconcile.Summary{Term: 6, Folder: "/x/tail-primary-term-6", SHA256: "5c7c"})
 	if err != nil || len(r.TailOf) != 0 || r.TailSavedBy != "term 6: me (tail-primary-term-6: 0 rows missing, 0 different, manifest sha256 5c7c)" {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestPinIsSeen: a pinned site is lost. Status and dry run know its pin from the copy that shows it: the lag counts what was
+// committed under it, nobody is said to take over before it ends, and what the standby waits for is shown.
+func TestPinIsSeen(t *testing.T) {
+	o, m := withBeacons(t)
+	now := time.Now().UTC()
+	pin := failover.PinView{ID: 3, Term: 7, Site: "primary", For: 2 * time.Hour, PinnedAt: now.Add(-time.Minute)}
+	b := term.Beacon{
+		Deployment: "prod", Site: "dr", Sequence: 2, LineageTerm: 7, CoveredUntil: now, RunningTasks: 2, HealthyTargets: 2, Mode: "automatic",
+		MaxLagMS: 60_000, At: now, Pin: pin.Report(), WaitsFor: []string{"gate pin: primary is pinned"},
+	}
+	put := func() {
+		t.Helper()
+		if err := m.Replica("x").PutBeacon(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put()
+	s := o.Status(t.Context())
+	var text strings.Builder
+	if err := s.WriteText(&text); err != nil || !strings.Contains(text.String(), "dr waits, gate pin") || !strings.Contains(text.String(), "dr has a pin of primary") {
+		t.Errorf("%v:\n%s", err, text.String())
+	}
+	dr := s.Sites[1]
+	if dr.LagMS == nil || *dr.LagMS < (118*time.Minute).Milliseconds() || !slices.ContainsFunc(dr.Gates, func(r failover.Refusal) bool { return r.Gate == "pin" }) {
+		t.Errorf("%+v", dr)
+	}
+	foresees := func() bool {
+		t.Helper()
+		plan, err := o.PreviewFailover(t.Context(), Request{To: "dr"}, true, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.Contains(stepsOf(plan), "dr serve")
+	}
+	if foresees() {
+		t.Error("a takeover is foreseen under a pin")
+	}
+	pin.Ended, pin.EndedAt = true, now.Add(-30*time.Second)
+	b.Pin = pin.Report()
+	put()
+	if !foresees() {
+		t.Error("no takeover is foreseen after the pin's end")
 	}
 }
 

@@ -353,10 +353,13 @@ func (s Status) writeSites(out io.Writer) error {
 		for _, g := range site.Gates {
 			fmt.Fprintf(out, "%s could not take over, %s\n", site.Name, g)
 		}
-		if b := site.Beacon; b != nil && s.Record != nil && s.Record.Holder == site.Name {
+		if b := site.Beacon; b != nil && site.SilentForMS == 0 {
 			for _, gate := range b.WaitsFor {
 				fmt.Fprintf(out, "%s waits, %s\n", site.Name, gate)
 			}
+		}
+		if b := site.Beacon; b != nil && b.Pin != nil && !b.Pin.Ended {
+			fmt.Fprintf(out, "%s has a pin of %s in its database, for term %d, until %s at most\n", site.Name, b.Pin.Site, b.Pin.Term, b.Pin.Until.UTC().Format(time.RFC3339))
 		}
 		for _, e := range site.Errors {
 			fmt.Fprintf(out, "%s: %s\n", site.Name, e)

@@ -100,6 +100,8 @@ type Beacon struct {
 	CoveredUntil time.Time `json:"covered_until" dynamodbav:"covered_until"`
 	// ReplayedPosition is the database's own position (an LSN), for people.
 	ReplayedPosition string `json:"replayed_position,omitempty" dynamodbav:"replayed_position,omitempty"`
+	// Pin is the newest pin in the site's database (P18).
+	Pin *Pin `json:"pin,omitempty" dynamodbav:"pin,omitempty"`
 	// ObservedWriter is the site whose cluster the site's control plane calls the global writer, empty if unknown.
 	ObservedWriter string `json:"observed_writer,omitempty" dynamodbav:"observed_writer,omitempty"`
 	// Mode and MaxLagMS (milliseconds) are the site's policy, for commands that foresee what it would do.
@@ -115,6 +117,17 @@ type Beacon struct {
 	Journal string `json:"journal,omitempty" dynamodbav:"journal,omitempty"`
 	// At is wall-clock time, for people only.
 	At time.Time `json:"at" dynamodbav:"at"`
+}
+
+// Pin says of a pin what people and their previews have to know of it. Its times are on the clock of the database that it was
+// set on.
+type Pin struct {
+	Term     Number    `json:"term" dynamodbav:"term"`
+	Site     string    `json:"site" dynamodbav:"site"`
+	PinnedAt time.Time `json:"pinned_at" dynamodbav:"pinned_at"`
+	// Until is its end at the latest, or when it was ended.
+	Until time.Time `json:"until" dynamodbav:"until"`
+	Ended bool      `json:"ended,omitempty" dynamodbav:"ended,omitempty"`
 }
 
 // Approval lets a site take over in mode approval, and in mode manual if it is Commanded; it names the term that it

@@ -45,7 +45,7 @@ func (w *Warden) beacon(sequence int64) term.Beacon {
 		Deployment: w.cfg.Deployment, Site: w.cfg.Site, Sequence: max(sequence, o.OwnBeacon.Sequence) + 1, Warden: w.cfg.Warden,
 		Ready: ready, NotReadyBecause: because,
 		LineageTerm: o.Database.HighestTerm(), DrainedTerm: o.Database.DrainedTerm,
-		CoveredUntil: o.Database.ValidUntil, ReplayedPosition: o.Database.Position,
+		CoveredUntil: o.Database.ValidUntil, ReplayedPosition: o.Database.Position, Pin: o.Database.Pin.Report(),
 		ObservedWriter: o.Cluster.Writer, RunningTasks: o.App.RunningTasks, HealthyTargets: o.App.HealthyTargets,
 		TrustLeftMS: trustLeft(o).Milliseconds(), Journal: w.journal.head(), Mode: string(o.Settings.Mode), MaxLagMS: o.Settings.MaxLag.Milliseconds(), Approval: o.OwnBeacon.Approval, At: o.WallClock,
 	}
