@@ -33,6 +33,8 @@ type GlobalCluster struct {
 	Members    []GlobalMember
 	// Moving says that a switchover or failover is under way.
 	Moving bool
+	// SwitchingTo is the ARN of the cluster that a switchover is making the writer, which loses nothing; empty during anything else.
+	SwitchingTo string
 }
 
 // GlobalMember is one cluster of a global database.
@@ -80,6 +82,9 @@ func globalCluster(g types.GlobalCluster) GlobalCluster {
 		switch f.Status {
 		case types.FailoverStatusPending, types.FailoverStatusFailingOver, types.FailoverStatusCancelling, "switching-over":
 			c.Moving = true
+		}
+		if f.Status == "switching-over" && f.IsDataLossAllowed != nil && !*f.IsDataLossAllowed {
+			c.SwitchingTo = sdk.ToString(f.ToDbClusterArn)
 		}
 	}
 	switch c.Status {

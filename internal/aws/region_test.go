@@ -59,19 +59,26 @@ func globalXML(state string, eastWrites, westWrites bool) string {
 		"</GlobalClusterMembers>" + state + "</GlobalClusterMember></GlobalClusters>"
 }
 
+func moveTo(target, status, loss string) string {
+	return "<FailoverState><Status>" + status + "</Status><ToDbClusterArn>" + target + "</ToDbClusterArn>" + loss + "</FailoverState>"
+}
+
 func TestGlobalCluster(t *testing.T) {
 	const east, west = "arn:aws:rds:us-east-1:1:cluster:c", "arn:aws:rds:us-west-2:1:cluster:c"
 	for _, c := range []struct {
 		name, inner, writer string
 		moving              bool
+		switchingTo         string
 	}{
-		{"quiet", globalXML("", true, false), east, false},
-		{"other writer", globalXML("", false, true), west, false},
-		{"switching over", globalXML("<FailoverState><Status>switching-over</Status><ToDbClusterArn>"+west+"</ToDbClusterArn></FailoverState>", true, false), east, true},
-		{"pending", globalXML("<FailoverState><Status>pending</Status></FailoverState>", true, false), east, true},
-		{"state left over", globalXML("<FailoverState></FailoverState>", true, false), east, false},
-		{"two writers is nobody", globalXML("", true, true), "", false},
-		{"no writer", globalXML("", false, false), "", false},
+		{"quiet", globalXML("", true, false), east, false, ""},
+		{"other writer", globalXML("", false, true), west, false, ""},
+		{"switching over", globalXML(moveTo(west, "switching-over", "<IsDataLossAllowed>false</IsDataLossAllowed>"), true, false), east, true, west},
+		{"switching over, and nobody says that nothing is lost", globalXML(moveTo(west, "switching-over", ""), true, false), east, true, ""},
+		{"failing over", globalXML(moveTo(west, "failing-over", "<IsDataLossAllowed>true</IsDataLossAllowed>"), true, false), east, true, ""},
+		{"pending", globalXML("<FailoverState><Status>pending</Status></FailoverState>", true, false), east, true, ""},
+		{"state left over", globalXML("<FailoverState></FailoverState>", true, false), east, false, ""},
+		{"two writers is nobody", globalXML("", true, true), "", false, ""},
+		{"no writer", globalXML("", false, false), "", false, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := &recorder{answer: func(a asked) (int, string, string) { return xmlAnswer(a.action, c.inner) }}
@@ -79,8 +86,8 @@ func TestGlobalCluster(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if g.Writer() != c.writer || g.Moving != c.moving {
-				t.Errorf("writer %q, moving %t; want %q, %t", g.Writer(), g.Moving, c.writer, c.moving)
+			if g.Writer() != c.writer || g.Moving != c.moving || g.SwitchingTo != c.switchingTo {
+				t.Errorf("writer %q, moving %t, switching to %q; want %q, %t, %q", g.Writer(), g.Moving, g.SwitchingTo, c.writer, c.moving, c.switchingTo)
 			}
 			if !g.HasMember(west) || g.HasMember("arn:other") {
 				t.Errorf("members %v", g.Members)

@@ -204,7 +204,8 @@ func NewTailCommand() *cobra.Command {
 		Long: `After a takeover that may have lost the end of a term, 'holdfast status' and the metric holdfast_warden_tail_unsaved say so
 until the returned site has exported its old volume. If the database service rebuilt that volume first, its rows are only
 in the snapshot that the service kept. 'holdfast reconcile export --saved' reads them there and says so itself; this
-command is for an export that was made before (--export, which is checked), or for one that was made by other means.`,
+command is for an export that was made before (--export, which is checked), or for one that was made by other means; and for
+a term that nothing is missing of, because somebody moved the writer with a switchover of the database service's own.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if n < 1 {

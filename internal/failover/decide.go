@@ -136,7 +136,7 @@ func decideUnserved(o Observation) Decision {
 	case !o.Cluster.Known:
 		return wait("the database's control plane does not say which cluster is the writer: " + o.Cluster.Err)
 	case o.Database.Writer && o.Cluster.Writer == o.Site: // what is left of a move concerns the old writer
-		return Decision{Step: RecordTerm, Reason: "the database is the writer"}
+		return recordTerm(o)
 	case o.Database.Writer:
 		return Decision{Step: Wait, Reason: "the database takes writes but its cluster is not the global writer", Refusals: []Refusal{{
 			Gate: gateMembership, Current: "the global writer is " + o.Cluster.Writer, Wanted: o.Site,
@@ -148,6 +148,44 @@ func decideUnserved(o Observation) Decision {
 	default:
 		return promote(o)
 	}
+}
+
+// recordTerm puts the term into the lineage of a database that is the writer, however it became that: a writer that was
+// moved by hand may lack the end of a term like one that was promoted, and nothing is served before the record says so
+// (P20).
+func recordTerm(o Observation) Decision {
+	d := Decision{Step: RecordTerm, Reason: "the database is the writer"}
+	if wentOn(o) || movedWhole(o) {
+		return d
+	}
+	if d.Record = withTail(o); d.Record != nil {
+		d.Reason += fmt.Sprintf(", and may lack the end of term %d", d.Record.TailOf[len(d.Record.TailOf)-1])
+	}
+	return d
+}
+
+// wentOn: this very server was given the lease under the term served last, and has not stopped since.
+func wentOn(o Observation) bool {
+	return o.Database.LeaseHere && o.Database.LeaseTerm >= o.Store.Record.ServedTerm
+}
+
+// movedWhole: what made the own cluster the writer still goes on, and is a switchover, which loses nothing. Once it has
+// ended nobody can tell it from a failover.
+func movedWhole(o Observation) bool { return o.Cluster.Moving && o.Cluster.Lossless }
+
+// withTail is the record that says which terms' ends may be missing in a database that becomes the writer of the record's
+// term, or nil if it says so already: of the term served last, and of those that came after it and may have taken writes
+// before the record said that they were served.
+func withTail(o Observation) *term.Record {
+	r := following(o.Store.Record)
+	known := len(r.TailOf)
+	for n := max(r.ServedTerm, o.Database.DrainedTerm+1, 1); n < r.Term; n++ {
+		r = r.WithTail(n)
+	}
+	if len(r.TailOf) == known {
+		return nil
+	}
+	return &r
 }
 
 // peerWaits: the other site is there, and would have to be asked before the term is held on to any longer.
@@ -206,9 +244,8 @@ func promote(o Observation) Decision {
 	default:
 		d.Lossy, d.Reason = false, "the other site is there to hand its writer over"
 	}
-	if next := following(o.Store.Record); d.Lossy && missesTail(o) && !slices.Contains(next.TailOf, next.ServedTerm) {
-		next = next.WithTail(next.ServedTerm)
-		d.Record = &next
+	if d.Lossy {
+		d.Record = withTail(o)
 	}
 	return d
 }
@@ -464,7 +501,7 @@ func acquire(o Observation, reason string) Decision {
 	next.Holder, next.State, next.GrantedTo, next.Wanted = o.Site, term.Held, "", nil
 	next.MovedAt = o.WallClock
 	if o.Store.Record.Holder != o.Site && missesTail(o) && !peerAlive(o) {
-		next = next.WithTail(next.ServedTerm) // a site that is there hands its writer over, and nothing is lost
+		next = next.WithTail(next.ServedTerm) // a site that is there hands its writer over; if not, see recordTerm
 	}
 	return Decision{Step: Acquire, Record: &next, Reason: reason}
 }

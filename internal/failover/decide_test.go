@@ -514,7 +514,7 @@ func TestTailOfATakeover(t *testing.T) {
 	o := standby()
 	o.Watch = expired(o.Store.Record)
 	if d := failover.Decide(o); len(d.Record.TailOf) != 0 {
-		t.Errorf("a takeover from a site that will hand its writer over has tail_of %d", d.Record.TailOf)
+		t.Errorf("a takeover from a site that may still hand its writer over has tail_of %d", d.Record.TailOf)
 	}
 	o.PeerBeaconSeen = false
 	if d := failover.Decide(o); !slices.Equal(d.Record.TailOf, []term.Number{7}) {
@@ -563,5 +563,58 @@ func TestTailOfATakeover(t *testing.T) {
 	old.Database.LeaseTerm = 8
 	if d := failover.Decide(old); d.Step != failover.Acquire {
 		t.Errorf("an expired term comes first: %s %v", d.Step, d.Refusals)
+	}
+}
+
+// TestTailOfAWriterThatCameByItself: whoever moved the writer, before a term is served the record says what its database
+// may lack; unless it lacks nothing (P16, P20).
+func TestTailOfAWriterThatCameByItself(t *testing.T) {
+	arrived := func() failover.Observation {
+		o := unserved()
+		o.PeerBeaconSeen, o.PeerBeaconAge = true, time.Second // so that nothing was written with the takeover
+		o.Database.Writer, o.Cluster.Writer = true, "dr"
+		return o
+	}
+	for _, c := range []struct {
+		name string
+		with func(*failover.Observation)
+		tail []term.Number
+	}{
+		{"moved by hand", func(*failover.Observation) {}, []term.Number{7}},
+		{"after another loss", func(o *failover.Observation) { o.Store.Record.TailOf = []term.Number{3} }, []term.Number{3, 7}},
+		{"said already", func(o *failover.Observation) { o.Store.Record.TailOf = []term.Number{7} }, nil},
+		{"with the drain", func(o *failover.Observation) { o.Database.SealedTerm, o.Database.DrainedTerm = 7, 7 }, nil},
+		{"by a switchover that still goes on", func(o *failover.Observation) { o.Cluster.Moving, o.Cluster.Lossless = true, true }, nil},
+		{"by a failover that still goes on", func(o *failover.Observation) { o.Cluster.Moving = true }, []term.Number{7}},
+		{"by a switchover that is over", func(o *failover.Observation) { o.Cluster.Lossless = true }, []term.Number{7}},
+		{"never moved: the server that had the lease", func(o *failover.Observation) { o.Database.LeaseHere = true }, nil},
+		{"never moved, but an older lease", func(o *failover.Observation) {
+			o.Database.LeaseHere, o.Database.LeaseTerm = true, 6
+		}, []term.Number{7}},
+		{"after a term that may have taken writes unserved", func(o *failover.Observation) {
+			o.Store.Record.ServedTerm, o.Database.SealedTerm, o.Database.DrainedTerm = 6, 6, 6
+		}, []term.Number{7}},
+		{"the very first term", func(o *failover.Observation) {
+			o.Store.Record.Term, o.Trust.Term, o.Store.Record.ServedTerm, o.Database.Terms = 1, 1, 0, nil
+		}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := arrived()
+			c.with(&o)
+			d := failover.Decide(o)
+			if d.Step != failover.RecordTerm {
+				t.Fatalf("decided %s (%s)", d.Step, d.Reason)
+			}
+			if c.tail == nil {
+				if d.Record != nil {
+					t.Errorf("wrote tail_of %d", d.Record.TailOf)
+				}
+				return
+			}
+			if d.Record == nil || !slices.Equal(d.Record.TailOf, c.tail) {
+				t.Fatalf("wrote %+v, want tail_of %d", d.Record, c.tail)
+			}
+			checkWrite(t, o.Store.Record, *d.Record)
+		})
 	}
 }

@@ -19,7 +19,8 @@
 //   - P18: a pin lets the holder go on without the store ([Pinned]), and keeps the other site still ([Abstains]).
 //   - P19: hand-overs for health need a ready target, a budget and a cool-down; expiry needs none of them. Database,
 //     application and balancer have a threshold each, and an outage that pauses for a moment is one outage.
-//   - P20: an old volume's tail is exported before anything else happens to it.
+//   - P20: an old volume's tail is exported before anything else happens to it; a database that has become the writer in
+//     any way but a hand-over serves only once the record says that it may lack the end of the term before.
 //
 // # One term's life
 //

@@ -126,6 +126,8 @@ type DatabaseView struct {
 	ValidUntil time.Time
 	// LeaseValid says that the row is this server's own and not yet past: commits pass now.
 	LeaseValid bool
+	// LeaseHere says that the row was given to this server since it started: not replicated, restored or promoted (P7).
+	LeaseHere bool
 	// Time is what the database's clock showed, and Asked the own boot clock before it was asked; see [DatabaseView.ClockBy].
 	Time  time.Time
 	Asked term.Instant
@@ -161,6 +163,8 @@ type ClusterView struct {
 	Writer string
 	// Moving says that a switchover or failover is under way.
 	Moving bool
+	// Lossless says that what is under way is a switchover to the own cluster.
+	Lossless bool
 	// Member says that the own cluster belongs to the global cluster.
 	Member bool
 }
@@ -217,7 +221,7 @@ type Decision struct {
 	Step   Step
 	Reason string
 	// Record is what a step that writes the record writes: the record read, with its version raised by one. The
-	// executor stamps the nonce. With Promote it is written first, if there is one.
+	// executor stamps the nonce. With Promote and RecordTerm it is written first, if there is one.
 	Record *term.Record
 	// Lossy belongs to Promote.
 	Lossy bool

@@ -111,6 +111,9 @@ func changesWithinTerm() []written {
 			o.PeerBeacon.Ready, o.For.Wanted = false, o.Settings.HandoffTimeout
 		}, failover.ClearWanted, func(_ failover.Observation, r *term.Record) { r.Wanted = nil }},
 		{"a promotion that may lose data", unserved(), nil, failover.Promote, func(_ failover.Observation, r *term.Record) { r.TailOf = []term.Number{7} }},
+		{"the term is recorded where data may be missing", unserved(), func(o *failover.Observation) {
+			o.Database.Writer, o.Cluster.Writer = true, "dr"
+		}, failover.RecordTerm, func(_ failover.Observation, r *term.Record) { r.TailOf = []term.Number{7} }},
 		{"the tail is saved", standby(), func(o *failover.Observation) {
 			o.Store.Record.TailOf, o.TailSaved = []term.Number{5, 6}, 6
 		}, failover.ClearTail, func(_ failover.Observation, r *term.Record) { r.TailOf = []term.Number{5} }},

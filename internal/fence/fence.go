@@ -83,7 +83,12 @@ type State struct {
 // LeaseValid reports whether commits passed at DatabaseTime.
 func (s State) LeaseValid() bool {
 	return s.Installed && !s.InRecovery && s.Lease.Term > s.Lease.SealedTerm &&
-		s.Lease.ServerStarted.Equal(s.ServerStarted) && s.Lease.ValidUntil.After(s.DatabaseTime)
+		s.LeaseHere() && s.Lease.ValidUntil.After(s.DatabaseTime)
+}
+
+// LeaseHere reports whether the row was given to this server since it started, however long ago.
+func (s State) LeaseHere() bool {
+	return s.Installed && s.Lease.ServerStarted.Equal(s.ServerStarted)
 }
 
 // IsRefused reports whether the error is a commit that the fence refused.

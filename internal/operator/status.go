@@ -282,7 +282,8 @@ func (s Status) WriteText(out io.Writer) error {
 		fmt.Fprintf(&b, "lease      %v, margin %v; %s\n", r.Lease(), r.Margin(), running)
 		for _, n := range r.TailOf {
 			fmt.Fprintf(&b, "tail       the end of term %d may be missing, and has not been exported: restore the snapshot that the service "+
-				"kept, then 'holdfast reconcile export --saved'\n", n)
+				"kept, then 'holdfast reconcile export --saved'; after a switchover of the service's own, which loses nothing, "+
+				"'holdfast tail --saved-of %d'\n", n, n)
 		}
 		if r.Wanted != nil {
 			fmt.Fprintf(&b, "wanted     %s, by %s at %s: %s\n",

@@ -38,7 +38,7 @@ func (a *Aurora) View(ctx context.Context) (failover.ClusterView, error) {
 	if err != nil {
 		return failover.ClusterView{}, err
 	}
-	v := failover.ClusterView{Known: true, Moving: g.Moving, Member: g.HasMember(a.cfg.ClusterARN)}
+	v := failover.ClusterView{Known: true, Moving: g.Moving, Member: g.HasMember(a.cfg.ClusterARN), Lossless: g.SwitchingTo == a.cfg.ClusterARN}
 	switch g.Writer() {
 	case a.cfg.ClusterARN:
 		v.Writer = a.cfg.Site

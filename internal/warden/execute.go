@@ -21,12 +21,14 @@ func (w *Warden) execute(ctx context.Context, o failover.Observation, d failover
 		return w.writeStep(ctx, d, true)
 	case failover.Serve, failover.Grant, failover.Release, failover.Want, failover.ClearWanted, failover.ClearTail:
 		return w.writeStep(ctx, d, false)
-	case failover.Promote:
-		if d.Record != nil {
-			if written := w.writeStep(ctx, d, false); written.err != nil {
-				return written
-			}
+	}
+	if d.Record != nil {
+		if written := w.writeStep(ctx, d, false); written.err != nil {
+			return written
 		}
+	}
+	switch d.Step {
+	case failover.Promote:
 		return w.promote(ctx, n, d.Lossy)
 	case failover.MoveWriter:
 		return w.moveWriter(ctx, n)

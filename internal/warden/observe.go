@@ -127,7 +127,7 @@ func (w *Warden) databaseView(ctx context.Context) failover.DatabaseView {
 func databaseView(s fence.State, asked term.Instant) failover.DatabaseView {
 	return failover.DatabaseView{
 		Reachable: true, Writer: !s.InRecovery, Terms: s.Terms, LeaseTerm: s.Lease.Term, SealedTerm: s.Lease.SealedTerm,
-		DrainedTerm: s.Lease.DrainedTerm, Renewal: s.Lease.Renewal, ValidUntil: s.Lease.ValidUntil, LeaseValid: s.LeaseValid(), Position: s.Position,
+		DrainedTerm: s.Lease.DrainedTerm, Renewal: s.Lease.Renewal, ValidUntil: s.Lease.ValidUntil, LeaseValid: s.LeaseValid(), LeaseHere: s.LeaseHere(), Position: s.Position,
 		Time: s.DatabaseTime, Asked: asked, Pin: pinView(s, asked),
 	}
 }

@@ -212,6 +212,26 @@ func TestRefusedSwitchoverBecomesAFailover(t *testing.T) {
 	}
 }
 
+// TestWriterMovedByHandSaysWhatItMayLack: the other site's wardens are there all the while and nobody promotes, and still
+// the record says that the end of the term may be missing before the next one is in the lineage (P16, P20).
+func TestWriterMovedByHandSaysWhatItMayLack(t *testing.T) {
+	t.Parallel()
+	s, memory := takeover(t)
+	if err := s.plane.promote(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	memory.Edit(func(r *term.Record) { r.State = term.Releasing })
+	beaconMoves(t, memory, "primary", func(context.Context, *term.Beacon) {})
+	w := s.start(t, 1)
+	w.becomes(t, "/healthz", 200)
+	if r := recordOf(t, memory); r.Holder != "dr" || !slices.Equal(r.TailOf, []term.Number{1}) {
+		t.Errorf("served under %+v, want tail_of 1", r)
+	}
+	if n := s.plane.count("promote lossy=true"); n != 0 {
+		t.Errorf("the wardens promoted %d times", n)
+	}
+}
+
 // TestWhatIsAskedAgainWithinAPeriod: a promotion only as a failover in place of a switchover that was refused.
 func TestWhatIsAskedAgainWithinAPeriod(t *testing.T) {
 	for _, row := range []struct {

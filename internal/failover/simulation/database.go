@@ -253,6 +253,8 @@ type control struct {
 	w      *world
 	writer *site
 	moving bool
+	// switchingTo is the target of the newest move if that loses nothing.
+	switchingTo *site
 	// move grows with every change of the writer.
 	move int
 }
@@ -273,13 +275,22 @@ func (c *control) settle() {
 	c.w.after(c.w.between(0, 3*time.Second), func() { c.moving = false })
 }
 
+// moved is called when the writer is another one.
+func (c *control) moved() {
+	c.move++
+	r := &c.w.store.record
+	if r.Holder == c.writer.name && c.w.servedBy[r.Term] == c.writer || c.w.servedBy[r.ServedTerm] == c.writer {
+		c.w.backAgain = true
+	}
+}
+
 // failover makes the target the writer without asking the old one, which learns of it when it can.
 func (c *control) failover(target *site) {
 	w := c.w
 	if c.moving || c.writer == target || !target.up || target.db.down > 0 {
 		return
 	}
-	c.moving = true
+	c.moving, c.switchingTo = true, nil
 	w.after(c.takes(), func() {
 		defer c.settle()
 		if c.writer == target || !target.db.serving() {
@@ -291,7 +302,7 @@ func (c *control) failover(target *site) {
 		target.db.volume = target.db.volume.fork()
 		target.db.stop()
 		target.db.writer, c.writer = true, target
-		c.move++
+		c.moved()
 		c.rebuild(old, c.move)
 	})
 }
@@ -326,7 +337,7 @@ func (c *control) switchover(target *site) {
 	if c.moving || c.writer == target || !c.cooperative() {
 		return
 	}
-	c.moving = true
+	c.moving, c.switchingTo = true, target
 	w.after(c.takes(), func() {
 		defer c.settle()
 		if c.writer == target || !c.cooperative() {
@@ -340,7 +351,7 @@ func (c *control) switchover(target *site) {
 		old.db.writer, target.db.writer = false, true
 		target.db.stop()
 		c.writer = target
-		c.move++
+		c.moved()
 	})
 }
 

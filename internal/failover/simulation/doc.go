@@ -34,7 +34,8 @@
 //     snapshot may still pass under the former: one ledger, one site, no harm.
 //   - I2: a granted hand-over loses no acknowledged payment; a takeover that no person forced loses no more than its
 //     gate allows; at the end each is in a surviving ledger, in an export, or on a volume that was kept, and if it is in
-//     neither of the first two the record says that the end of a term is missing.
+//     neither of the first two the record says that the end of a term is missing, whoever moved the writer. (Where it was
+//     moved away by hand and came back before another term was served nobody can tell, and the run is not asked.)
 //   - I3: no purchase is charged twice.
 //   - I4: every database's ledger adds up to zero in every currency.
 //   - I5: once faults are over a site serves, or a warden names the decision that it waits for: one that only a person can

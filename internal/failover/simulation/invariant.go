@@ -192,9 +192,10 @@ func (w *world) checkKept() {
 }
 
 // checkSaid is called at the end (I2): what is missing in the database that serves has been exported, or the record says
-// that the end of a term is missing. An operator who forces a takeover or moves the writer by hand is told then and there.
+// that the end of a term is missing, whoever moved the writer. Where one was moved away and came back before another term was
+// served nobody can tell.
 func (w *world) checkSaid() {
-	if w.recreated || w.byHand > 0 || len(w.store.record.TailOf) > 0 || !w.serving() {
+	if w.recreated || w.backAgain || len(w.store.record.TailOf) > 0 || !w.serving() {
 		return
 	}
 	for i := range w.purchases {

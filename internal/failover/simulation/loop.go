@@ -77,7 +77,7 @@ func (d *warden) clusterView(done func(failover.ClusterView)) {
 	c := &d.w.control
 	var v failover.ClusterView
 	d.ask(d.callLimit(), place{toControl, d.site}, func() {
-		v = failover.ClusterView{Known: true, Writer: c.writer.name, Moving: c.moving, Member: true}
+		v = failover.ClusterView{Known: true, Writer: c.writer.name, Moving: c.moving, Member: true, Lossless: c.moving && c.switchingTo == d.site}
 	}, func(answered bool) {
 		if !answered {
 			v = failover.ClusterView{Err: "no answer"}
@@ -233,13 +233,14 @@ func (d *warden) execute(o failover.Observation, decision failover.Decision, don
 	inDatabase := func(limit time.Duration, do func()) {
 		d.effect(limit, d.database(), do, done)
 	}
-	if decision.Record != nil && decision.Step == failover.Promote {
+	if decision.Record != nil && (decision.Step == failover.Promote || decision.Step == failover.RecordTerm) {
 		d.write(*decision.Record, false, func(outcome written) {
 			if outcome != confirmed {
 				done(outcome == conflict)
 				return
 			}
-			d.promote(t, decision.Lossy, done)
+			decision.Record = nil
+			d.execute(o, decision, done)
 		})
 		return
 	}

@@ -71,6 +71,8 @@ const (
 	HoldOnWithoutWriter
 	// DropOldVolume rebuilds a secondary in place, whether or not its tail has been exported (P20).
 	DropOldVolume
+	// UnsaidTail brings a term into service without writing that the end of the one before may be missing (P20).
+	UnsaidTail
 	// ReportWhatWas lets renewals report how far the lease has reached, instead of how far it may, and leases reach further
 	// than that, so that a copy's lag has no bound (P11).
 	ReportWhatWas
@@ -96,7 +98,7 @@ var names = [mutations]string{
 	PreparedTransactions:  "prepared-transactions",
 	AcknowledgeAfterLease: "acknowledge-after-lease", PromoteWithoutTerm: "promote-without-term", IgnoreLineage: "ignore-lineage",
 	IgnoreLag: "ignore-lag", GrantWithoutSeal: "grant-without-seal", HoldOnWithoutWriter: "hold-on-without-writer",
-	DropOldVolume: "drop-old-volume", ReportWhatWas: "report-what-was", PinWithoutAbstention: "pin-without-abstention",
+	DropOldVolume: "drop-old-volume", UnsaidTail: "unsaid-tail", ReportWhatWas: "report-what-was", PinWithoutAbstention: "pin-without-abstention",
 	RandomReference: "random-reference", NotFoundMeansFailed: "not-found-means-failed",
 	SplitEntries: "split-entries",
 }
@@ -196,6 +198,10 @@ func (d *warden) mutate(o failover.Observation, decision failover.Decision) fail
 			next.Version++
 			next.State, next.GrantedTo, next.Wanted = term.Held, "", nil
 			decision.Record = &next
+		}
+	case UnsaidTail:
+		if decision.Step == failover.RecordTerm {
+			decision.Record = nil
 		}
 	case HoldOnWithoutWriter:
 		if decision.Step == failover.Release {

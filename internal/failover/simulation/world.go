@@ -138,6 +138,9 @@ type world struct {
 	// grantedTerm was acquired by a grant. byHand counts what operators did that may lose payments.
 	grantedTerm term.Number
 	byHand      int
+	// backAgain: the writer was moved away by hand and came back to its site before another term was served, which shows
+	// nowhere: the copy that it came back in looks like the volume that was served.
+	backAgain bool
 	// kept are the payments that are on a volume which was left behind, exported those that an export of one has.
 	kept, exported map[int32]bool
 	// snapshots are the volumes that a rebuild has left. recreated: the record was lost, and what it said with it.
