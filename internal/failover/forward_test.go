@@ -9,9 +9,9 @@ import (
 )
 
 func forwardSettings(o failover.Observation) failover.Observation {
-	o.Settings.ForwardFor, o.Settings.CapacityFor, o.Settings.PilotTasks = 5*time.Minute, 15*time.Minute, 2
+	o.Settings.ForwardFor, o.Settings.CapacityFor, o.Settings.PilotTasks, o.Settings.PilotSet = 5*time.Minute, 15*time.Minute, 2, true
 	o.App.MinimumTasks, o.App.MaximumTasks = 2, 10
-	o.PeerBeacon.RunningTasks = 6
+	o.PeerTasks = 6
 	return o
 }
 
@@ -83,6 +83,7 @@ func TestCapacity(t *testing.T) {
 		r := o.Store.Record
 		o.Watch = term.Watch{}.Observe(r, now.Add(-(lease+margin)/2)).Observe(r, now)
 	}
+	dark := func(o *failover.Observation) { o.Settings.PilotTasks, o.Settings.PilotSet = 0, false }
 	arrived := func(ago time.Duration) failover.Observation {
 		o := unserved()
 		o.Store.Record.MovedAt = o.WallClock.Add(-ago)
@@ -104,8 +105,20 @@ func TestCapacity(t *testing.T) {
 		{"acquired long ago and still not served", arrived(time.Hour), nil, 6, true},
 		{"served for a minute", arrived(time.Minute), func(o *failover.Observation) { o.Store.Record.ServedTerm = 8 }, 6, true},
 		{"served for long: given back", arrived(15 * time.Minute), func(o *failover.Observation) { o.Store.Record.ServedTerm = 8 }, 2, true},
-		{"never more than autoscaling allows", standby(), func(o *failover.Observation) { halfway(o); o.PeerBeacon.RunningTasks = 50 }, 10, true},
-		{"never less than the pilot light", standby(), func(o *failover.Observation) { halfway(o); o.PeerBeacon.RunningTasks = 0 }, 2, true},
+		{"never more than autoscaling allows", standby(), func(o *failover.Observation) { halfway(o); o.PeerTasks = 50 }, 10, true},
+		{"never less than the pilot light", standby(), func(o *failover.Observation) { halfway(o); o.PeerTasks = 1 }, 2, true},
+		{"nothing runs there any more", wanted(standby()), func(o *failover.Observation) { o.PeerBeacon.RunningTasks = 0 }, 6, true},
+		{"without a pilot light, quiet standby", standby(), dark, 0, false},
+		{"without a pilot light, quiet active site", serving(), dark, 0, false},
+		{"without a pilot light, raised for a move", wanted(standby()), dark, 6, true},
+		{"without a pilot light, acquired", arrived(time.Second), dark, 6, true},
+		{"without a pilot light, never lowered for a move", wanted(standby()), func(o *failover.Observation) { dark(o); o.App.MinimumTasks = 7 }, 7, true},
+		{"without a pilot light, kept after the move", arrived(15 * time.Minute), func(o *failover.Observation) {
+			dark(o)
+			o.Store.Record.ServedTerm = 8
+		}, 0, false},
+		{"a pilot light of nothing, quiet standby", standby(), func(o *failover.Observation) { o.Settings.PilotTasks = 0 }, 0, true},
+		{"a pilot light of nothing, quiet active site", serving(), func(o *failover.Observation) { o.Settings.PilotTasks = 0 }, 1, true},
 		{"store unreadable", standby(), func(o *failover.Observation) { o.Store.Readable = false }, 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -124,7 +137,7 @@ func TestCapacity(t *testing.T) {
 // that must take it is.
 func TestCapacityComesBeforeAPlannedMove(t *testing.T) {
 	o := wanted(forwardSettings(standby()))
-	if ready, because := failover.Readiness(o); ready || because != "capacity: 2 healthy tasks, want the 6 that primary runs" {
+	if ready, because := failover.Readiness(o); ready || because != "capacity: 2 healthy tasks, want 6 for the load of primary" {
 		t.Errorf("ready %v: %s", ready, because)
 	}
 	o.App.HealthyTargets = 6
@@ -134,5 +147,45 @@ func TestCapacityComesBeforeAPlannedMove(t *testing.T) {
 	o.App.HealthyTargets, o.Store.Record.Wanted = 2, nil
 	if ready, because := failover.Readiness(o); !ready {
 		t.Errorf("not ready for an unplanned takeover: %s", because)
+	}
+}
+
+// TestCapacityOfTheSiteThatServed: what the other site wanted while it served stays what the load needs, however little it
+// wants once the term has left it; and a scheduler that says nothing is not one that wants nothing.
+func TestCapacityOfTheSiteThatServed(t *testing.T) {
+	var m failover.Memory
+	see := func(r term.Record, wants int) int {
+		m.Learn("dr", r, 0, now)
+		m.Beacons(nil, &term.Beacon{Site: "primary", DesiredTasks: wants}, now)
+		o := failover.Observation{Now: now, Site: "dr", Peer: "primary"}
+		m.Fill(&o)
+		m.Observed(&o)
+		return o.PeerTasks
+	}
+	served := record()
+	unserved, moved, releasing := served, served, served
+	unserved.Term++
+	moved.Term, moved.Holder = 8, "dr"
+	releasing.State = term.Releasing
+	for _, c := range []struct {
+		name        string
+		record      term.Record
+		wants, kept int
+	}{
+		{"not served yet: what the beacon says", unserved, 3, 3},
+		{"served", served, 8, 8},
+		{"its scheduler does not answer", served, 0, 8},
+		{"it scales out", served, 9, 9},
+		{"it lets go", releasing, 4, 9},
+		{"moved here, and it scales in", moved, 1, 9},
+	} {
+		c.record.Version = m.Store.Record.Version + 1
+		if got := see(c.record, c.wants); got != c.kept {
+			t.Errorf("%s: %d tasks, want %d", c.name, got, c.kept)
+		}
+	}
+	m = failover.Memory{}
+	if got := see(moved, 4); got != 4 {
+		t.Errorf("after a restart: %d tasks, want what the beacon says", got)
 	}
 }

@@ -237,7 +237,7 @@ func Readiness(o Observation) (ready bool, because string) {
 		return false, "the application has no healthy target"
 	}
 	if have, want, isShort := short(o); isShort {
-		return false, fmt.Sprintf("capacity: %d healthy tasks, want the %d that %s runs", have, want, o.Peer)
+		return false, fmt.Sprintf("capacity: %d healthy tasks, want %d for the load of %s", have, want, o.Peer)
 	}
 	if shut := dataGates(o); len(shut) > 0 {
 		return false, fmt.Sprintf("%s: %s, want %s", shut[0].Gate, shut[0].Current, shut[0].Wanted)

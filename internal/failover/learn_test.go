@@ -126,7 +126,7 @@ func TestObservationIsWhatIsRemembered(t *testing.T) {
 		Watch: term.Watch{}.Observe(record(), 5), Database: serving().Database, Cluster: serving().Cluster, App: serving().App,
 		TailExported: true, TailSaved: 6, SwitchoverRefused: 5,
 	}
-	own, peer := term.Beacon{Site: "primary", Sequence: 3}, term.Beacon{Site: "dr", Sequence: 8}
+	own, peer := term.Beacon{Site: "primary", Sequence: 3}, term.Beacon{Site: "dr", Sequence: 8, DesiredTasks: 4}
 	m.Beacons(&own, &peer, 20)
 	peer.Sequence++
 	m.Beacons(&own, &peer, 30)
@@ -136,6 +136,7 @@ func TestObservationIsWhatIsRemembered(t *testing.T) {
 	want.Store, want.Trust, want.Watch = m.Store, m.Trust, m.Watch
 	want.Database, want.Cluster, want.App = m.Database, m.Cluster, m.App
 	want.TailExported, want.TailSaved, want.SwitchoverRefused = true, 6, 5
+	want.PeerTasks = 4
 	want.OwnBeacon, want.PeerBeacon, want.PeerBeaconSeen, want.PeerBeaconAge = own, peer, true, 40
 	if !reflect.DeepEqual(o, want) {
 		t.Errorf("%+v\nwant %+v", o, want)

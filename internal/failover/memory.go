@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -34,6 +35,9 @@ type Memory struct {
 	sent []ownWrite
 	peer peerBeacon
 	held conditions
+	// peerTasks is how many tasks the other site wanted when it was last seen to serve, 0 if it never was. Once the term
+	// has left it, it scales in with the load that it has lost.
+	peerTasks int
 }
 
 // ownWrite is a write of this warden, by its nonce, and the time before its first attempt.
@@ -104,7 +108,13 @@ func (m *Memory) Beacons(own, peer *term.Beacon, answered term.Instant) {
 func (m *Memory) Observed(o *Observation) {
 	m.held.observe(*o)
 	o.For = m.held.at(o.Now)
+	if r := o.Store.Record; r.Holder == o.Peer && r.State == term.Held && r.ServedTerm == r.Term {
+		m.peerTasks = cmp.Or(m.peer.beacon.DesiredTasks, m.peerTasks)
+	}
+	o.PeerTasks = m.wantedThere()
 }
+
+func (m *Memory) wantedThere() int { return cmp.Or(m.peerTasks, m.peer.beacon.DesiredTasks) }
 
 // Fill completes an observation, whose Now and identity the caller has set, with everything that is remembered.
 func (m *Memory) Fill(o *Observation) {
@@ -112,6 +122,7 @@ func (m *Memory) Fill(o *Observation) {
 	o.Database, o.Cluster, o.App, o.TailExported, o.TailSaved = m.Database, m.Cluster, m.App, m.TailExported, m.TailSaved
 	o.SwitchoverRefused = m.SwitchoverRefused
 	o.PeerBeacon, o.PeerBeaconSeen, o.OwnBeacon = m.peer.beacon, m.peer.seen, m.Own
+	o.PeerTasks = m.wantedThere()
 	if m.peer.seen {
 		o.PeerBeaconAge = o.Now.Sub(m.peer.moved)
 	}

@@ -97,7 +97,7 @@ func checkRefusal(t *testing.T, d failover.Decision, gate string) {
 func TestPreparationByMode(t *testing.T) {
 	o := standby()
 	o.Watch = expired(o.Store.Record)
-	o.Settings.PilotTasks, o.App.MaximumTasks, o.PeerBeacon.RunningTasks = 1, 10, 6
+	o.Settings.PilotTasks, o.Settings.PilotSet, o.App.MaximumTasks, o.PeerTasks = 1, true, 10, 6
 	for mode, want := range map[failover.Mode]int{failover.Automatic: 6, failover.Approval: 6, failover.Manual: 1} {
 		o.Settings.Mode = mode
 		if got, _ := failover.Capacity(o); got != want {

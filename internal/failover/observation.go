@@ -32,6 +32,9 @@ type Observation struct {
 	PeerBeacon     term.Beacon
 	PeerBeaconSeen bool
 	PeerBeaconAge  time.Duration
+	// PeerTasks is how many tasks of the application the other site wanted while it was the one that served, or what its
+	// beacon says now if this process has not seen that.
+	PeerTasks int
 	// OwnBeacon is what the own site last published (it carries an approval).
 	OwnBeacon term.Beacon
 	// For tells how long, on the boot clock, conditions have held without interruption; zero if they do not hold.
@@ -79,9 +82,10 @@ type Settings struct {
 	// ForwardFor is how long after the term has moved away the site sends on the requests of clients that have not
 	// followed DNS yet; 0 means it never does.
 	ForwardFor time.Duration
-	// PilotTasks is how many tasks of the application run at least in a standby; CapacityFor is how long after a move
-	// the site keeps at least as many as the other one ran.
+	// PilotTasks is how many tasks of the application run at least in a standby, if PilotSet; else nothing is ever lowered.
+	// CapacityFor is how long after a move the site keeps at least as many as the other one wanted.
 	PilotTasks  int
+	PilotSet    bool
 	CapacityFor time.Duration
 }
 
@@ -174,6 +178,8 @@ type AppView struct {
 	Known          bool
 	HealthyTargets int
 	RunningTasks   int
+	// DesiredTasks is how many tasks shall run, 0 if the scheduler does not say.
+	DesiredTasks int
 	// MinimumTasks and MaximumTasks are the bounds of autoscaling; 0 if the application is not scaled.
 	MinimumTasks, MaximumTasks int
 	Err                        string

@@ -107,6 +107,9 @@ type Beacon struct {
 	// Mode and MaxLagMS (milliseconds) are the site's policy, for commands that foresee what it would do.
 	Mode     string `json:"mode,omitempty" dynamodbav:"mode,omitempty"`
 	MaxLagMS int64  `json:"max_lag_ms,omitempty" dynamodbav:"max_lag_ms,omitempty"`
+	// DesiredTasks is how many tasks of the application the site wants, whether or not they run: what another site needs that
+	// takes its load. 0 says nothing; the last one known stays here while the scheduler does not answer.
+	DesiredTasks int `json:"desired_tasks,omitempty" dynamodbav:"desired_tasks,omitempty"`
 	// RunningTasks and HealthyTargets are the site's application capacity.
 	RunningTasks   int       `json:"running_tasks" dynamodbav:"running_tasks"`
 	HealthyTargets int       `json:"healthy_targets" dynamodbav:"healthy_targets"`

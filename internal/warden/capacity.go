@@ -44,7 +44,7 @@ func (w *Warden) scale(ctx context.Context) (tried bool) {
 	defer cancel()
 	err := w.scaler.Scale(ctx, tasks)
 	result := "set"
-	args := []any{"minimum", tasks, "was", o.App.MinimumTasks, "peer_ran", o.PeerBeacon.RunningTasks}
+	args := []any{"minimum", tasks, "was", o.App.MinimumTasks, "peer_wanted", o.PeerTasks}
 	if err != nil {
 		result = "failed"
 		args = append(args, "error", err.Error())

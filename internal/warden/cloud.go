@@ -89,11 +89,11 @@ type Fargate struct {
 
 // taskCount is what the scheduler says about the application, and the bounds of its autoscaling.
 type taskCount struct {
-	running, minimum, maximum int
-	err                       string
+	running, desired, minimum, maximum int
+	err                                string
 }
 
-// tasksEvery is how often the scheduler is asked; the number of tasks is only told to people.
+// tasksEvery is how often the scheduler is asked; nothing that is decided at once rests on the number of tasks.
 const tasksEvery = 5 * time.Second
 
 var (
@@ -117,7 +117,7 @@ func (f *Fargate) View(ctx context.Context) (failover.AppView, error) {
 		return failover.AppView{}, err
 	}
 	return failover.AppView{
-		Known: true, HealthyTargets: aws.Healthy(targets), RunningTasks: count.running,
+		Known: true, HealthyTargets: aws.Healthy(targets), RunningTasks: count.running, DesiredTasks: count.desired,
 		MinimumTasks: count.minimum, MaximumTasks: count.maximum, Err: count.err,
 	}, nil
 }
@@ -134,7 +134,7 @@ func (f *Fargate) tasks(ctx context.Context) taskCount {
 	if scalingErr != nil { // what is set does not change with who answers: with the old bounds tasks can still be asked for
 		minimum, maximum = f.count.minimum, f.count.maximum
 	}
-	f.asked, f.count = time.Now(), taskCount{running: s.Running, minimum: minimum, maximum: maximum}
+	f.asked, f.count = time.Now(), taskCount{running: s.Running, desired: s.Desired, minimum: minimum, maximum: maximum}
 	if err := errors.Join(err, scalingErr); err != nil {
 		f.count.err = err.Error()
 	}

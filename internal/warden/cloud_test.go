@@ -75,10 +75,13 @@ func TestPromoteAsksTheRightRegion(t *testing.T) {
 }
 
 // tasks is a scheduler whose autoscaling may not answer.
-type tasks struct{ scaling error }
+type tasks struct{ scaling, service error }
 
-func (*tasks) Service(context.Context, string, string) (aws.Service, error) {
-	return aws.Service{Running: 1}, nil
+func (s *tasks) Service(context.Context, string, string) (aws.Service, error) {
+	if s.service != nil {
+		return aws.Service{}, s.service
+	}
+	return aws.Service{Running: 1, Desired: 3}, nil
 }
 
 func (s *tasks) Bounds(context.Context, string, string) (minimum, maximum int, err error) {
@@ -99,7 +102,7 @@ func TestBoundsOutliveAutoscaling(t *testing.T) {
 	if err := f.Scale(t.Context(), 4); err != nil { // what was remembered is over
 		t.Fatal(err)
 	}
-	if count := f.tasks(t.Context()); count.minimum != 1 || count.maximum != 8 || count.err != "throttled" || count.running != 1 {
+	if count := f.tasks(t.Context()); count.minimum != 1 || count.maximum != 8 || count.err != "throttled" || count.running != 1 || count.desired != 3 {
 		t.Errorf("%+v, want the bounds from before", count)
 	}
 }

@@ -117,6 +117,7 @@ func (e *environment) settings() failover.Settings {
 		CoolDown:          e.duration("HOLDFAST_COOL_DOWN", defaultCoolDown),
 		ForwardFor:        e.duration("HOLDFAST_FORWARD_FOR", defaultForwardFor),
 		PilotTasks:        e.count("HOLDFAST_APP_MIN_TASKS"),
+		PilotSet:          e.getenv("HOLDFAST_APP_MIN_TASKS") != "",
 		CapacityFor:       e.duration("HOLDFAST_CAPACITY_FOR", defaultCapacityFor),
 	}
 }
@@ -200,7 +201,7 @@ func (e *environment) duration(name string, otherwise time.Duration) time.Durati
 	return d
 }
 
-// count is a number of tasks; without one there is no floor to keep.
+// count is a number of tasks, 0 if there is none.
 func (e *environment) count(name string) int {
 	value := e.getenv(name)
 	if value == "" {

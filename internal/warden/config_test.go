@@ -36,6 +36,10 @@ func TestConfigFromEnvironment(t *testing.T) {
 	if c.Settings != want {
 		t.Errorf("settings %+v, want %+v", c.Settings, want)
 	}
+	env["HOLDFAST_APP_MIN_TASKS"] = "0"
+	if c, err := ConfigFromEnvironment(func(name string) string { return env[name] }); err != nil || c.Settings.PilotTasks != 0 || !c.Settings.PilotSet {
+		t.Errorf("a pilot light of no task: %+v, %v", c.Settings, err)
+	}
 	if c.Port != 9100 || c.PeerRegion != "us-west-2" || c.Warden != "primary/127.1.1.9" || strings.Join(c.TermRegions, "|") != "us-east-1|us-west-2" {
 		t.Errorf("config %+v", c)
 	}

@@ -291,7 +291,11 @@ func TestCapacityIsRaisedOnce(t *testing.T) {
 	s := &scaler{}
 	app := &application{view: failover.AppView{Known: true, HealthyTargets: 2, RunningTasks: 2, MinimumTasks: 2, MaximumTasks: 10}}
 	w.scaler, w.app = s, app
-	w.cfg.Settings.PilotTasks = 4
+	w.observe(t.Context())
+	if w.scale(t.Context()) {
+		t.Errorf("without a pilot light it asked for %v", s.asked)
+	}
+	w.cfg.Settings.PilotTasks, w.cfg.Settings.PilotSet = 4, true
 	w.observe(t.Context())
 	if !w.scale(t.Context()) || len(s.asked) != 1 || s.asked[0] != 4 {
 		t.Fatalf("asked for %v", s.asked)
@@ -306,5 +310,22 @@ func TestCapacityIsRaisedOnce(t *testing.T) {
 	w.observe(t.Context())
 	if w.scale(t.Context()) {
 		t.Error("scaled an application that has no autoscaling")
+	}
+}
+
+// TestDesiredTasksOutliveTheScheduler: the beacon goes on to say what the load needs while the scheduler does not answer, or
+// nobody wants a task any more.
+func TestDesiredTasksOutliveTheScheduler(t *testing.T) {
+	w, _ := movedSite(t, "http://unused", true)
+	app := &application{view: failover.AppView{Known: true, HealthyTargets: 2, RunningTasks: 2, DesiredTasks: 8}}
+	w.app = app
+	w.observe(t.Context())
+	if err := w.putBeacon(t.Context(), w.beacon(0)); err != nil {
+		t.Fatal(err)
+	}
+	app.view = failover.AppView{Err: "throttled"}
+	w.observe(t.Context())
+	if b := w.beacon(0); b.DesiredTasks != 8 || b.RunningTasks != 0 {
+		t.Errorf("the beacon says that %d tasks are wanted and %d run", b.DesiredTasks, b.RunningTasks)
 	}
 }

@@ -251,7 +251,7 @@ func beacons(t *testing.T, one, other term.Store) {
 			Deployment: Deployment, Site: site, Sequence: int64(41 + i), Warden: site + "/1", Ready: i == 0, NotReadyBecause: "because " + site,
 			LineageTerm: 6, DrainedTerm: 5, CoveredUntil: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), ReplayedPosition: "0/3000148", ObservedWriter: Sites[0],
 			Mode: "approval", MaxLagMS: 30_000,
-			RunningTasks: 2, HealthyTargets: 1, At: time.Date(2026, 11, 22, 10, 0, i, 0, time.UTC),
+			DesiredTasks: 3, RunningTasks: 2, HealthyTargets: 1, At: time.Date(2026, 11, 22, 10, 0, i, 0, time.UTC),
 			Approval: &term.Approval{Term: 7, By: "someone", Expires: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)},
 		}
 		want[site] = b
