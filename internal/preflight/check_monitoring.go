@@ -4,60 +4,201 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"holdfast/internal/aws"
+	"holdfast/internal/operator"
 )
 
-// alarms lists a site's alarms. Alarms of Route 53 are among those of us-east-1.
+// alarms lists the deployment's alarms in a region. Those of Route 53 are among those of us-east-1.
 func (p *preflight) alarms(ctx context.Context, region string) ([]aws.Alarm, error) {
 	return p.src.Alarms(region).List(ctx, "-"+p.cfg.Suffix)
 }
 
-// lagMetric must be watched in both regions: it is published only where the secondary is, and roles change.
-const lagMetric = "AuroraGlobalDBReplicationLag"
+// healthCheckMetric is what Route 53 publishes of a health check, in routeRegion only.
+const (
+	healthCheckMetric = "HealthCheckStatus"
+	routeRegion       = "us-east-1"
+)
+
+// alarmRegions are the sites' regions, the active one's first, and Route 53's if no site lives there.
+func (p *preflight) alarmRegions() []string {
+	var regions []string
+	for _, site := range p.sites() {
+		regions = append(regions, site.Region)
+	}
+	if !slices.Contains(regions, routeRegion) {
+		regions = append(regions, routeRegion)
+	}
+	return regions
+}
 
 func (p *preflight) checkAlarms(ctx context.Context) []Finding {
 	var findings []Finding
-	for _, site := range p.sites() {
-		alarms, err := p.alarms(ctx, site.Region)
+	for _, region := range p.alarmRegions() {
+		alarms, err := p.alarms(ctx, region)
 		if err != nil {
-			findings = append(findings, of(site).unknown("alarms", err, "listed", remedyAsk))
+			findings = append(findings, subject("region "+region).unknown("alarms", err, "listed", remedyAsk))
 			continue
 		}
-		watched := slices.ContainsFunc(alarms, func(a aws.Alarm) bool { return a.Metric == lagMetric })
-		findings = append(findings, of(site).want(watched, "alarm on "+lagMetric, fmt.Sprintf("%d alarms, %s", len(alarms), map[bool]string{true: "one of them on it", false: "none on it"}[watched]),
-			"one in this region", "create it in this region too: the metric exists only in the secondary's region"))
+		for _, r := range p.requiredAlarms(ctx, region) {
+			findings = append(findings, r.look(region, alarms))
+		}
 		for _, a := range alarms {
-			findings = append(findings, alarm(a)...)
+			findings = append(findings, actions(a), p.state(ctx, a))
 		}
 	}
 	return findings
 }
 
-func alarm(a aws.Alarm) []Finding {
-	s := subject("alarm " + a.Name)
-	findings := []Finding{s.want(a.ActionsEnabled && len(a.Actions) > 0, "actions", fmt.Sprintf("enabled %t, %d actions", a.ActionsEnabled, len(a.Actions)),
-		"enabled, at least one", "enable them: 'aws cloudwatch enable-alarm-actions --alarm-names "+a.Name+"'")}
-	state := s.want(a.State == "OK", "state", a.State, "OK", "see the alarm: "+a.StateReason)
-	if a.State == "INSUFFICIENT_DATA" {
-		state.Severity, state.Remedy = Unknown, "nobody publishes its metric "+a.Metric+": see that its dimensions name what exists"
+// required is an alarm that a region must have: one on a metric with these dimensions, or a composite one by its name. err
+// says why it is not known which.
+type required struct {
+	what       string
+	metric     string
+	dimensions map[string]string
+	composite  string
+	err        error
+}
+
+func (r required) look(region string, alarms []aws.Alarm) Finding {
+	s, what := subject("region "+region), "alarm on "+r.what
+	if r.err != nil {
+		return s.unknown(what, r.err, "one in this region", remedyAsk)
 	}
-	return append(findings, state)
+	i := slices.IndexFunc(alarms, r.is)
+	current := "none"
+	if i >= 0 {
+		current = alarms[i].Name
+	}
+	return s.want(i >= 0, what, current, "one in this region", "create it as the Terraform has it: what goes wrong there is not heard of")
+}
+
+func (r required) is(a aws.Alarm) bool {
+	if r.composite != "" {
+		return a.Composite && a.Name == r.composite
+	}
+	if a.Metric != r.metric {
+		return false
+	}
+	for name, value := range r.dimensions {
+		if a.Dimensions[name] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// requiredAlarms are what infra/ defines for a region. Roles change, so both sites have the same ones.
+func (p *preflight) requiredAlarms(ctx context.Context, region string) []required {
+	var all []required
+	for _, site := range p.sites() {
+		if site.Region == region {
+			all = append(all, p.siteAlarms(ctx, site)...)
+		}
+	}
+	if region == routeRegion {
+		all = append(all, p.healthCheckAlarms(ctx)...)
+	}
+	return all
+}
+
+func (p *preflight) siteAlarms(ctx context.Context, site operator.Site) []required {
+	database := map[string]string{"DBClusterIdentifier": site.DBClusterIdentifier}
+	all := []required{
+		{what: "the replication lag of " + site.DBClusterIdentifier, metric: "AuroraGlobalDBReplicationLag", dimensions: database},
+		{what: "the engine of " + site.DBClusterIdentifier, metric: "EngineUptime", dimensions: database},
+	}
+	for _, operation := range []string{"GetItem", "PutItem"} {
+		all = append(all, required{
+			what: operation + " of the term table", metric: "SystemErrors",
+			dimensions: map[string]string{"TableName": p.cfg.TermTable, "Operation": operation},
+		})
+	}
+	groups, err := p.targetGroups(ctx, site)
+	if err != nil {
+		all = append(all, required{what: "the target groups of the listener", err: err})
+	}
+	for _, arn := range groups {
+		group := arnPart(arn, 5)
+		all = append(all, required{what: "the healthy hosts of " + group, metric: "HealthyHostCount", dimensions: map[string]string{"TargetGroup": group}})
+	}
+	const impaired = "region-impaired-"
+	return append(all, required{what: "two layers at once (" + impaired + site.Name + ")", composite: impaired + site.Name + "-" + p.cfg.Suffix})
+}
+
+// targetGroups are those of a site's application and wardens, and what else its serving listener has targets in: the one
+// through which its wardens send requests on.
+func (p *preflight) targetGroups(ctx context.Context, site operator.Site) ([]string, error) {
+	groups := []string{site.AppTargetGroupARN, site.WardenTargetGroupARN}
+	listeners, err := p.src.Balancers(site.Region).Listeners(ctx, site.LoadBalancerARN)
+	for _, l := range listeners {
+		if slices.Contains(l.Default, site.AppTargetGroupARN) {
+			groups = append(groups, l.Default...)
+		}
+	}
+	slices.Sort(groups)
+	return slices.Compact(groups), err
+}
+
+// healthCheckAlarms: the record says which health check clients follow.
+func (p *preflight) healthCheckAlarms(ctx context.Context) []required {
+	const what = "the health check of the primary record"
+	records, err := p.src.Names.Records(ctx, p.cfg.DNSName)
+	if err != nil {
+		return []required{{what: what, err: err}}
+	}
+	var all []required
+	for _, r := range records {
+		if r.Failover == "PRIMARY" && r.HealthCheckID != "" { // without one the check "dns" fails
+			all = append(all, required{what: what, metric: healthCheckMetric, dimensions: map[string]string{"HealthCheckId": r.HealthCheckID}})
+		}
+	}
+	return all
+}
+
+func actions(a aws.Alarm) Finding {
+	return subject("alarm "+a.Name).want(a.ActionsEnabled && len(a.Actions) > 0, "actions", fmt.Sprintf("enabled %t, %d actions", a.ActionsEnabled, len(a.Actions)),
+		"enabled, at least one", "enable them: 'aws cloudwatch enable-alarm-actions --alarm-names "+a.Name+"'")
+}
+
+// state judges an alarm's state. That of a health check goes by the role of the site that is asked: a standby answers 503,
+// so its alarm is in ALARM as long as it stands by.
+func (p *preflight) state(ctx context.Context, a aws.Alarm) Finding {
+	s, wanted, remedy := subject("alarm "+a.Name), "OK", "see the alarm: "+a.StateReason
+	if a.Metric == healthCheckMetric {
+		h, err := p.src.Names.HealthCheck(ctx, a.Dimensions["HealthCheckId"])
+		if err != nil {
+			return s.unknown("state", err, "that of its site's role", remedyAsk)
+		}
+		if strings.EqualFold(h.FQDN, p.standby.LoadBalancerDNSName) {
+			wanted, remedy = "ALARM", "see what answers "+healthPath+" at "+h.FQDN+": a standby must say 503, or clients are sent to it; for two minutes after a move it is late"
+		}
+	}
+	f := s.want(a.State == wanted, "state", a.State, wanted, remedy)
+	if a.State == "INSUFFICIENT_DATA" {
+		f.Severity, f.Remedy = Unknown, "nobody publishes its metric "+a.Metric+": see that its dimensions name what exists"
+		if a.Composite {
+			f.Remedy = "see the alarms that its rule names"
+		}
+	}
+	return f
 }
 
 func (p *preflight) checkSubscriptions(ctx context.Context) []Finding {
 	var findings []Finding
-	for _, site := range p.sites() {
-		alarms, err := p.alarms(ctx, site.Region)
+	for _, region := range p.alarmRegions() {
+		s := subject("region " + region)
+		alarms, err := p.alarms(ctx, region)
 		if err != nil {
-			findings = append(findings, of(site).unknown("topics of the alarms", err, "listed", remedyAsk))
+			findings = append(findings, s.unknown("topics of the alarms", err, "listed", remedyAsk))
 			continue
 		}
 		named := topics(alarms)
-		findings = append(findings, of(site).want(len(named) > 0, "topics of the alarms", len(named), "at least one",
-			"give the alarms of "+site.Region+" an SNS topic of that region as their action, as the Terraform has it"))
+		findings = append(findings, s.want(len(named) > 0, "topics of the alarms", len(named), "at least one",
+			"give the alarms of "+region+" an SNS topic of that region as their action, as the Terraform has it"))
 		for _, topic := range named {
-			findings = append(findings, p.topic(ctx, site.Region, topic)...)
+			findings = append(findings, p.topic(ctx, region, topic)...)
 		}
 	}
 	return findings

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -21,13 +23,18 @@ const (
 	registry   = account + ".dkr.ecr."
 )
 
+// group is the ARN of a site's target group.
+func group(what, site string) string {
+	return "arn:aws:elasticloadbalancing:" + map[string]string{"primary": east, "dr": west}[site] + ":" + account + ":targetgroup/" + what + "-" + site + "/1"
+}
+
 func config() operator.Config {
 	site := func(name, region string) operator.Site {
 		return operator.Site{
 			Name: name, Region: region, DBClusterIdentifier: "db-" + name, DBClusterARN: "arn:aws:rds:" + region + ":" + account + ":cluster:db-" + name,
 			DBSecretARN:    "arn:aws:secretsmanager:" + region + ":" + account + ":secret:db-x",
 			ECSClusterName: "cluster-" + name, AppService: "app-" + name, WardenService: "warden-" + name,
-			LoadBalancerARN: "lb-" + name, LoadBalancerDNSName: name + ".elb.example.com", AppTargetGroupARN: "tg-app-" + name, WardenTargetGroupARN: "tg-warden-" + name,
+			LoadBalancerARN: "lb-" + name, LoadBalancerDNSName: name + ".elb.example.com", AppTargetGroupARN: group("app", name), WardenTargetGroupARN: group("warden", name),
 		}
 	}
 	return operator.Config{
@@ -150,17 +157,51 @@ func (w *world) site(s operator.Site, g aws.GlobalCluster) {
 	w.health[s.AppTargetGroupARN] = []aws.Target{{State: "healthy"}, {State: "healthy"}}
 	w.listeners[s.LoadBalancerARN] = []aws.Listener{
 		{ARN: "l80", Port: 80, Protocol: "HTTP"},
-		{ARN: "l443", Port: 443, Protocol: "HTTPS", Default: []string{s.AppTargetGroupARN}, Paths: map[string][]string{"/healthz": {s.WardenTargetGroupARN}}},
+		{ARN: "l443", Port: 443, Protocol: "HTTPS", Default: []string{s.AppTargetGroupARN, group("forward", s.Name)}, Paths: map[string][]string{"/healthz": {s.WardenTargetGroupARN}}},
 	}
 	w.keepAlive[s.LoadBalancerARN] = 2 * time.Minute
 	topic := "arn:aws:sns:" + s.Region + ":" + account + ":topic-" + s.Name
-	w.alarms[s.Region] = []aws.Alarm{{Name: "lag-" + s.Name + "-t", State: "OK", Metric: "AuroraGlobalDBReplicationLag", ActionsEnabled: true, Actions: []string{topic}}}
+	w.alarms[s.Region] = alarmsOf(s, topic)
 	w.subscriptions[topic] = []aws.Subscription{{Protocol: "email", Endpoint: "on-call@example.com", Confirmed: true}}
 	w.digests[s.Region+"/app"], w.digests[s.Region+"/holdfast"] = digest, digest
 	w.tables[s.Region] = aws.Table{
 		Status: "ACTIVE", Consistency: "STRONG", Replicas: map[string]string{east: "ACTIVE", west: "ACTIVE"}, Witnesses: map[string]string{"us-east-2": "ACTIVE"},
 	}
 	w.databases[s.Name] = preflight.DatabaseView{ServerVersion: "16.8", ProtectedTables: 4, State: fence.State{InRecovery: s.Name == "dr", Installed: true}}
+}
+
+// alarmsOf are a site's alarms as the Terraform has them, each OK.
+func alarmsOf(s operator.Site, topic string) []aws.Alarm {
+	var all []aws.Alarm
+	add := func(name, metric string, dimensions map[string]string) {
+		all = append(all, aws.Alarm{
+			Name: name + "-" + s.Name + "-t", Composite: metric == "", State: "OK", Metric: metric, Dimensions: dimensions, ActionsEnabled: true, Actions: []string{topic},
+		})
+	}
+	add("lag", "AuroraGlobalDBReplicationLag", map[string]string{"DBClusterIdentifier": s.DBClusterIdentifier})
+	add("engine", "EngineUptime", map[string]string{"DBClusterIdentifier": s.DBClusterIdentifier})
+	for _, what := range []string{"app", "warden", "forward"} {
+		add(what+"-healthy-hosts", "HealthyHostCount", map[string]string{"LoadBalancer": "app/lb/1", "TargetGroup": "targetgroup/" + what + "-" + s.Name + "/1"})
+	}
+	for _, operation := range []string{"GetItem", "PutItem"} {
+		add("term-table-"+operation, "SystemErrors", map[string]string{"TableName": "terms", "Operation": operation})
+	}
+	add("region-impaired", "", nil)
+	if s.Region == east {
+		add("route53-health-check", "HealthCheckStatus", map[string]string{"HealthCheckId": "hc"})
+	}
+	return all
+}
+
+// alarm is a site's alarm by the start of its name.
+func (w *world) alarm(region, name string) *aws.Alarm {
+	i := slices.IndexFunc(w.alarms[region], func(a aws.Alarm) bool { return strings.HasPrefix(a.Name, name) })
+	return &w.alarms[region][i]
+}
+
+// unwatched takes an alarm away.
+func (w *world) unwatched(region, name string) {
+	w.alarms[region] = slices.DeleteFunc(w.alarms[region], func(a aws.Alarm) bool { return strings.HasPrefix(a.Name, name) })
 }
 
 func peerARN(site string) string {

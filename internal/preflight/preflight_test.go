@@ -73,8 +73,8 @@ func TestHealthyDeploymentPasses(t *testing.T) {
 	}
 }
 
-// TestRolesFollowTheRecord: after a failover the site dr is the active one, and everything turns round.
-func TestRolesFollowTheRecord(t *testing.T) {
+// moved is a deployment in which all is well after the term has gone to dr.
+func moved() *world {
 	w := healthy()
 	w.status.Record.Holder = "dr"
 	lag := int64(900)
@@ -89,8 +89,25 @@ func TestRolesFollowTheRecord(t *testing.T) {
 		b.ObservedWriter, b.Ready, v.State.InRecovery = "dr", site == "primary", site == "primary"
 		w.beacons[site], w.databases[site] = b, v
 	}
+	w.alarm(east, "route53-health-check-primary").State = "ALARM" // a standby answers 503
+	return w
+}
+
+// TestRolesFollowTheRecord: after a failover the site dr is the active one, and everything turns round.
+func TestRolesFollowTheRecord(t *testing.T) {
+	w := moved()
 	if r := look(t, w, preflight.Options{}); !r.Passed || r.Active != "dr" {
 		t.Errorf("active %q:\n%s", r.Active, strings.Join(bad(r), "\n"))
+	}
+}
+
+// TestAStandbyMustNotPassItsHealthCheck: DNS would answer with it.
+func TestAStandbyMustNotPassItsHealthCheck(t *testing.T) {
+	w := moved()
+	w.alarm(east, "route53-health-check-primary").State = "OK"
+	r := look(t, w, preflight.Options{Only: []string{"alarms"}})
+	if got := bad(r); r.Passed || len(got) != 1 || !strings.Contains(got[0], "is OK, wanted ALARM") {
+		t.Errorf("findings: %v", got)
 	}
 }
 
@@ -171,7 +188,7 @@ var breakages = []breakage{
 	}},
 	{"images", "registry", preflight.Warn, func(w *world) { w.definitions["td-app-dr"].Containers[0].Image = "docker.io/app:v1" }},
 	{"capacity", "application tasks", preflight.Fail, func(w *world) { service(w, "app-dr", 0, 0) }},
-	{"capacity", "healthy targets", preflight.Fail, func(w *world) { w.health["tg-app-dr"] = []aws.Target{{State: "unhealthy"}} }},
+	{"capacity", "healthy targets", preflight.Fail, func(w *world) { w.health[group("app", "dr")] = []aws.Target{{State: "unhealthy"}} }},
 	{"capacity", "autoscaling maximum", preflight.Fail, func(w *world) { w.maximum = 1 }},
 	{"canary", "a new task", preflight.Fail, func(w *world) { w.errs["run"] = errors.New("RESOURCE:ENI") }},
 	{"canary", "a new task", preflight.Fail, func(w *world) {
@@ -186,14 +203,29 @@ var breakages = []breakage{
 	{"alarms", "actions", preflight.Fail, func(w *world) { w.alarms[west][0].ActionsEnabled = false }},
 	{"alarms", "state", preflight.Fail, func(w *world) { w.alarms[west][0].State = "ALARM" }},
 	{"alarms", "state", preflight.Unknown, func(w *world) { w.alarms[west][0].State = "INSUFFICIENT_DATA" }},
-	{"alarms", "alarm on", preflight.Fail, func(w *world) { w.alarms[west][0].Metric = "CPUUtilization" }},
+	{"alarms", "alarm on the replication lag", preflight.Fail, func(w *world) { w.alarm(west, "lag").Metric = "CPUUtilization" }},
+	{"alarms", "alarm on the replication lag", preflight.Fail, func(w *world) { w.alarm(west, "lag").Dimensions["DBClusterIdentifier"] = "db-old" }},
+	{"alarms", "alarm on the engine", preflight.Fail, func(w *world) { w.unwatched(west, "engine") }},
+	{"alarms", "alarm on the healthy hosts of targetgroup/app-dr", preflight.Fail, func(w *world) { w.unwatched(west, "app-healthy") }},
+	{"alarms", "alarm on the healthy hosts of targetgroup/warden-primary", preflight.Fail, func(w *world) { w.unwatched(east, "warden-healthy") }},
+	{"alarms", "alarm on the healthy hosts of targetgroup/forward-dr", preflight.Fail, func(w *world) { w.unwatched(west, "forward-healthy") }},
+	{"alarms", "alarm on PutItem", preflight.Fail, func(w *world) { w.unwatched(west, "term-table-PutItem") }},
+	{"alarms", "alarm on two layers at once", preflight.Fail, func(w *world) { w.unwatched(west, "region-impaired") }},
+	{"alarms", "alarm on the health check", preflight.Fail, func(w *world) { w.unwatched(east, "route53") }},
+	{"alarms", "state", preflight.Fail, func(w *world) { w.alarm(east, "route53").State = "ALARM" }},
+	{"alarms", "state", preflight.Fail, func(w *world) { w.alarm(west, "region-impaired").State = "ALARM" }},
+	{"alarms", "actions", preflight.Fail, func(w *world) { w.alarm(west, "region-impaired").ActionsEnabled = false }},
 	{"subscriptions", "confirmed subscriptions", preflight.Fail, func(w *world) { clear(w.subscriptions) }},
 	{"subscriptions", "confirmed subscriptions", preflight.Fail, func(w *world) {
 		for _, s := range w.subscriptions {
 			s[0].Confirmed = false
 		}
 	}},
-	{"subscriptions", "topics of the alarms", preflight.Fail, func(w *world) { w.alarms[west][0].Actions = []string{"arn:aws:automate:us-west-2:ec2:stop"} }},
+	{"subscriptions", "topics of the alarms", preflight.Fail, func(w *world) {
+		for i := range w.alarms[west] {
+			w.alarms[west][i].Actions = []string{"arn:aws:automate:us-west-2:ec2:stop"}
+		}
+	}},
 	{"dns", "PRIMARY record", preflight.Fail, func(w *world) { w.records = w.records[1:] }},
 	{"dns", "target", preflight.Fail, func(w *world) { w.records[1].Alias = "primary.elb.example.com" }},
 	{"dns", "TTL", preflight.Fail, func(w *world) { w.records[0].TTL = time.Hour }},
@@ -206,7 +238,7 @@ var breakages = []breakage{
 	{"dns", "name", preflight.Fail, func(w *world) { w.check.FQDN = "app.example.com" }},
 	{"dns", "disabled", preflight.Fail, func(w *world) { w.check.Disabled = true }},
 	{"dns", "time to detect", preflight.Warn, func(w *world) { w.check.Interval = 30 * time.Second }},
-	{"dns", "rule for /healthz", preflight.Fail, func(w *world) { w.listeners["lb-dr"][1].Paths["/healthz"] = []string{"tg-app-dr"} }},
+	{"dns", "rule for /healthz", preflight.Fail, func(w *world) { w.listeners["lb-dr"][1].Paths["/healthz"] = []string{group("app", "dr")} }},
 	{"dns", "rule for /healthz", preflight.Fail, func(w *world) { delete(w.listeners["lb-dr"][1].Paths, "/healthz") }},
 	{"keep-alive", "client keep-alive", preflight.Fail, func(w *world) { w.keepAlive["lb-dr"] = time.Hour }},
 	{"permissions", "rds:FailoverGlobalCluster on arn:aws:rds:us-west-2", preflight.Fail, func(w *world) {
@@ -252,9 +284,9 @@ func TestEachCheckFails(t *testing.T) {
 // TestSilenceIsNotAPass: an API that does not answer makes its own checks unknown and leaves the others alone.
 func TestSilenceIsNotAPass(t *testing.T) {
 	for api, checks := range map[string][]string{
-		"beacons": {"wardens"}, "records": {"dns"}, "check": {"dns"}, "iam": {"permissions"}, "ecr": {"images"}, "quotas": {"quotas"},
+		"beacons": {"wardens"}, "records": {"alarms", "dns"}, "check": {"alarms", "dns"}, "iam": {"permissions"}, "ecr": {"images"}, "quotas": {"quotas"},
 		"table": {"term-table"}, "sts": {"clocks"}, "rds " + west: {"backups", "instances", "parameters", "quotas", "replication"}, "parameters": {"parameters"},
-		"ecs": {"capacity", "images", "permissions", "quotas", "wardens"}, "scaling": {"capacity"}, "task": {"canary"}, "elb": {"capacity", "dns", "keep-alive"},
+		"ecs": {"capacity", "images", "permissions", "quotas", "wardens"}, "scaling": {"capacity"}, "task": {"canary"}, "elb": {"alarms", "capacity", "dns", "keep-alive"},
 		"alarms": {"alarms", "subscriptions"}, "sns": {"subscriptions"},
 	} {
 		t.Run(api, func(t *testing.T) {
