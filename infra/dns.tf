@@ -1,4 +1,4 @@
-# The way in: certificates, the failover records, and the alarm on their health check.
+# The way in: certificates, the failover records, and the alarms on the sites' health checks.
 
 locals {
   acm = var.tls.mode == "acm"

@@ -65,7 +65,12 @@ output "route53_name_servers" {
 
 output "primary_health_check_id" {
   description = "Health check of the primary record."
-  value       = module.route53.health_check_id
+  value       = module.route53.health_check_ids["primary"]
+}
+
+output "dr_health_check_id" {
+  description = "Health check of site dr, which no record follows."
+  value       = module.route53.health_check_ids["dr"]
 }
 
 output "failover_domain" {

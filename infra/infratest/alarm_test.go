@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-// watched says that some alarm with an action watches the named thing.
+// watched says that some alarm with an action watches the named thing, or one that a composite alarm with an action names.
 func watched(s state, metric string, dimensions map[string]string) bool {
 	return slices.ContainsFunc(s.of("aws_cloudwatch_metric_alarm"), func(a resource) bool {
-		if a.text("metric_name") != metric || len(a.texts("alarm_actions")) == 0 {
+		if a.text("metric_name") != metric || len(a.texts("alarm_actions")) == 0 && !spokenFor(s, a.text("alarm_name")) {
 			return false
 		}
 		have, _ := a.Values["dimensions"].(map[string]any)
@@ -19,6 +19,12 @@ func watched(s state, metric string, dimensions map[string]string) bool {
 			}
 		}
 		return true
+	})
+}
+
+func spokenFor(s state, alarm string) bool {
+	return slices.ContainsFunc(s.of("aws_cloudwatch_composite_alarm"), func(c resource) bool {
+		return len(c.texts("alarm_actions")) > 0 && strings.Contains(c.text("alarm_rule"), `ALARM("`+alarm+`")`)
 	})
 }
 
@@ -53,7 +59,11 @@ func TestEverythingThatMattersHasAnAlarm(t *testing.T) {
 			t.Errorf("%s has no target group to watch", service.Address)
 		}
 	}
-	for _, check := range s.some(t, "aws_route53_health_check") {
+	checks := s.some(t, "aws_route53_health_check")
+	if len(checks) != 2 {
+		t.Errorf("%d health checks, want one of each site: without both nothing says that no site serves", len(checks))
+	}
+	for _, check := range checks {
 		if !watched(s, "HealthCheckStatus", map[string]string{"HealthCheckId": check.text("id")}) {
 			t.Errorf("%s: no alarm on its status", check.Address)
 		}

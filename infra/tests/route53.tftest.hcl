@@ -42,17 +42,17 @@ run "own_zone_over_http" {
   }
 
   assert {
-    condition     = aws_route53_health_check.primary.type == "HTTP" && aws_route53_health_check.primary.port == 80 && aws_route53_health_check.primary.resource_path == "/healthz"
+    condition     = aws_route53_health_check.this["primary"].type == "HTTP" && aws_route53_health_check.this["primary"].port == 80 && aws_route53_health_check.this["primary"].resource_path == "/healthz"
     error_message = "The health check must speak the listener's protocol, on its port."
   }
 
   assert {
-    condition     = aws_route53_health_check.primary.request_interval == 10 && aws_route53_health_check.primary.failure_threshold == 3
+    condition     = aws_route53_health_check.this["primary"].request_interval == 10 && aws_route53_health_check.this["primary"].failure_threshold == 3
     error_message = "The fast check, every ten seconds, three failures."
   }
 
   assert {
-    condition     = aws_route53_record.primary.failover_routing_policy[0].type == "PRIMARY" && aws_route53_record.primary.health_check_id == aws_route53_health_check.primary.id
+    condition     = aws_route53_record.primary.failover_routing_policy[0].type == "PRIMARY" && aws_route53_record.primary.health_check_id == aws_route53_health_check.this["primary"].id
     error_message = "The primary record must follow the health check."
   }
 
@@ -67,8 +67,39 @@ run "own_zone_over_http" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.health_check.threshold == 1 && aws_cloudwatch_metric_alarm.health_check.comparison_operator == "LessThanThreshold" && aws_cloudwatch_metric_alarm.health_check.period == 60 && aws_cloudwatch_metric_alarm.health_check.evaluation_periods == 2 && aws_cloudwatch_metric_alarm.health_check.metric_name == "HealthCheckStatus"
-    error_message = "The health-check alarm: below 1 in two periods of one minute."
+    condition = alltrue([
+      for site in ["primary", "dr"] : (
+        aws_cloudwatch_metric_alarm.health_check[site].threshold == 1 &&
+        aws_cloudwatch_metric_alarm.health_check[site].comparison_operator == "LessThanThreshold" &&
+        aws_cloudwatch_metric_alarm.health_check[site].period == 60 &&
+        aws_cloudwatch_metric_alarm.health_check[site].evaluation_periods == 2 &&
+        aws_cloudwatch_metric_alarm.health_check[site].treat_missing_data == "breaching" &&
+        aws_cloudwatch_metric_alarm.health_check[site].metric_name == "HealthCheckStatus"
+      )
+    ])
+    error_message = "The health-check alarms: below 1 in two periods of one minute, and silence counts."
+  }
+
+  assert {
+    condition = alltrue([
+      for attribute in ["type", "port", "resource_path", "request_interval", "failure_threshold", "enable_sni"] :
+      aws_route53_health_check.this["dr"][attribute] == aws_route53_health_check.this["primary"][attribute]
+    ]) && aws_route53_health_check.this["dr"].fqdn == "dr.elb.amazonaws.com"
+    error_message = "Site dr must be asked as the primary is, at its own balancer."
+  }
+
+  assert {
+    condition     = tolist(aws_cloudwatch_metric_alarm.health_check["primary"].alarm_actions) == tolist([var.alarm_topic_arn]) && length(aws_cloudwatch_metric_alarm.health_check["dr"].alarm_actions) == 0
+    error_message = "One of the two alarms is always in ALARM: only the primary's, with which DNS moves, tells people."
+  }
+
+  assert {
+    condition = (
+      aws_cloudwatch_composite_alarm.no_site_serves.alarm_rule == "ALARM(\"route53-health-check-primary-t1\") AND ALARM(\"route53-health-check-dr-t1\")" &&
+      tolist(aws_cloudwatch_composite_alarm.no_site_serves.alarm_actions) == tolist([var.alarm_topic_arn]) &&
+      tolist(aws_cloudwatch_composite_alarm.no_site_serves.ok_actions) == tolist([var.alarm_topic_arn])
+    )
+    error_message = "Both health checks failing means that no site serves, whichever is active."
   }
 }
 
@@ -91,7 +122,7 @@ run "existing_zone_over_https" {
   }
 
   assert {
-    condition     = aws_route53_health_check.primary.type == "HTTPS" && aws_route53_health_check.primary.port == 443 && aws_route53_health_check.primary.enable_sni
+    condition     = aws_route53_health_check.this["primary"].type == "HTTPS" && aws_route53_health_check.this["primary"].port == 443 && aws_route53_health_check.this["primary"].enable_sni
     error_message = "The health check must speak the listener's protocol, on its port."
   }
 }

@@ -40,10 +40,30 @@ func (p *preflight) checkDNS(ctx context.Context) []Finding {
 			findings = append(findings, p.healthCheck(ctx, site, records[n].HealthCheckID)...)
 		}
 	}
+	findings = append(findings, p.secondHealthCheck(ctx)...)
 	for _, site := range p.sites() {
 		findings = append(findings, p.healthRule(ctx, site))
 	}
 	return findings
+}
+
+// secondHealthCheck looks at the check that only alarms go by, as it would be noticed missing on the worst day.
+func (p *preflight) secondHealthCheck(ctx context.Context) []Finding {
+	const what = "health check for the alarms"
+	site := p.cfg.Sites[1]
+	alarms, err := p.alarms(ctx, routeRegion)
+	if err != nil {
+		return []Finding{of(site).unknown(what, err, "described", remedyAsk)}
+	}
+	id, err := p.otherHealthCheck(ctx, alarms)
+	switch {
+	case err != nil:
+		return []Finding{of(site).unknown(what, err, "described", remedyAsk)}
+	case id == "":
+		return []Finding{of(site).want(false, what, "none", "one, of "+healthPath+", with an alarm",
+			"create both as the Terraform has them: without it nothing says that no site serves while "+site.Name+" is active")}
+	}
+	return p.healthCheck(ctx, site, id)
 }
 
 func (p *preflight) record(site operator.Site, kind string, r aws.Record) []Finding {

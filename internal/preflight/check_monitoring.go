@@ -41,11 +41,11 @@ func (p *preflight) checkAlarms(ctx context.Context) []Finding {
 			findings = append(findings, subject("region "+region).unknown("alarms", err, "listed", remedyAsk))
 			continue
 		}
-		for _, r := range p.requiredAlarms(ctx, region) {
+		for _, r := range p.requiredAlarms(ctx, region, alarms) {
 			findings = append(findings, r.look(region, alarms))
 		}
 		for _, a := range alarms {
-			findings = append(findings, actions(a), p.state(ctx, a))
+			findings = append(findings, p.judgeAlarm(ctx, a)...)
 		}
 	}
 	return findings
@@ -90,7 +90,7 @@ func (r required) is(a aws.Alarm) bool {
 }
 
 // requiredAlarms are what infra/ defines for a region. Roles change, so both sites have the same ones.
-func (p *preflight) requiredAlarms(ctx context.Context, region string) []required {
+func (p *preflight) requiredAlarms(ctx context.Context, region string, alarms []aws.Alarm) []required {
 	var all []required
 	for _, site := range p.sites() {
 		if site.Region == region {
@@ -98,7 +98,7 @@ func (p *preflight) requiredAlarms(ctx context.Context, region string) []require
 		}
 	}
 	if region == routeRegion {
-		all = append(all, p.healthCheckAlarms(ctx)...)
+		all = append(all, p.healthCheckAlarms(ctx, alarms)...)
 	}
 	return all
 }
@@ -141,20 +141,65 @@ func (p *preflight) targetGroups(ctx context.Context, site operator.Site) ([]str
 	return slices.Compact(groups), err
 }
 
-// healthCheckAlarms: the record says which health check clients follow.
-func (p *preflight) healthCheckAlarms(ctx context.Context) []required {
-	const what = "the health check of the primary record"
+// healthCheckAlarms: the record says which health check clients follow. That of the other site is followed by no record, and
+// without it nothing says that no site serves while that site is active.
+func (p *preflight) healthCheckAlarms(ctx context.Context, alarms []aws.Alarm) []required {
+	const what, other = "the health check of the primary record", "the other site's health check"
+	none := required{what: "both health checks (no-site-serves)", composite: "no-site-serves-" + p.cfg.Suffix}
 	records, err := p.src.Names.Records(ctx, p.cfg.DNSName)
 	if err != nil {
-		return []required{{what: what, err: err}}
+		return []required{none, {what: what, err: err}}
 	}
-	var all []required
+	all := []required{none}
 	for _, r := range records {
 		if r.Failover == "PRIMARY" && r.HealthCheckID != "" { // without one the check "dns" fails
 			all = append(all, required{what: what, metric: healthCheckMetric, dimensions: map[string]string{"HealthCheckId": r.HealthCheckID}})
 		}
 	}
-	return all
+	id, err := p.otherHealthCheck(ctx, alarms)
+	if id == "" {
+		id = "of " + p.cfg.Sites[1].LoadBalancerDNSName // no alarm is on it
+	}
+	return append(all, required{what: other, err: err, metric: healthCheckMetric, dimensions: map[string]string{"HealthCheckId": id}})
+}
+
+// otherHealthCheck is the health check of the second site, which the alarms name and no record does; empty if there is none.
+func (p *preflight) otherHealthCheck(ctx context.Context, alarms []aws.Alarm) (id string, err error) {
+	for _, a := range alarms {
+		if a.Metric != healthCheckMetric {
+			continue
+		}
+		h, err := p.src.Names.HealthCheck(ctx, a.Dimensions["HealthCheckId"])
+		if err != nil {
+			return "", err
+		}
+		if strings.EqualFold(h.FQDN, p.cfg.Sites[1].LoadBalancerDNSName) {
+			return a.Dimensions["HealthCheckId"], nil
+		}
+	}
+	return "", nil
+}
+
+// judgeAlarm judges an alarm's state and actions. Those of a health check go by the site that is asked: a standby answers 503,
+// so its alarm is in ALARM as long as it stands by; and the second site's speaks through no-site-serves, because no record
+// follows it.
+func (p *preflight) judgeAlarm(ctx context.Context, a aws.Alarm) []Finding {
+	remedy := "see the alarm: " + a.StateReason
+	if a.Metric != healthCheckMetric {
+		return []Finding{actions(a), state(a, "OK", remedy)}
+	}
+	h, err := p.src.Names.HealthCheck(ctx, a.Dimensions["HealthCheckId"])
+	if err != nil {
+		return []Finding{subject("alarm "+a.Name).unknown("state", err, "that of its site's role", remedyAsk)}
+	}
+	wanted := "OK"
+	if strings.EqualFold(h.FQDN, p.standby.LoadBalancerDNSName) {
+		wanted, remedy = "ALARM", "see what answers "+healthPath+" at "+h.FQDN+": a standby must say 503, or clients are sent to it; for three minutes after a move it is late"
+	}
+	if strings.EqualFold(h.FQDN, p.cfg.Sites[1].LoadBalancerDNSName) {
+		return []Finding{state(a, wanted, remedy)}
+	}
+	return []Finding{actions(a), state(a, wanted, remedy)}
 }
 
 func actions(a aws.Alarm) Finding {
@@ -162,20 +207,8 @@ func actions(a aws.Alarm) Finding {
 		"enabled, at least one", "enable them: 'aws cloudwatch enable-alarm-actions --alarm-names "+a.Name+"'")
 }
 
-// state judges an alarm's state. That of a health check goes by the role of the site that is asked: a standby answers 503,
-// so its alarm is in ALARM as long as it stands by.
-func (p *preflight) state(ctx context.Context, a aws.Alarm) Finding {
-	s, wanted, remedy := subject("alarm "+a.Name), "OK", "see the alarm: "+a.StateReason
-	if a.Metric == healthCheckMetric {
-		h, err := p.src.Names.HealthCheck(ctx, a.Dimensions["HealthCheckId"])
-		if err != nil {
-			return s.unknown("state", err, "that of its site's role", remedyAsk)
-		}
-		if strings.EqualFold(h.FQDN, p.standby.LoadBalancerDNSName) {
-			wanted, remedy = "ALARM", "see what answers "+healthPath+" at "+h.FQDN+": a standby must say 503, or clients are sent to it; for two minutes after a move it is late"
-		}
-	}
-	f := s.want(a.State == wanted, "state", a.State, wanted, remedy)
+func state(a aws.Alarm, wanted, remedy string) Finding {
+	f := subject("alarm "+a.Name).want(a.State == wanted, "state", a.State, wanted, remedy)
 	if a.State == "INSUFFICIENT_DATA" {
 		f.Severity, f.Remedy = Unknown, "nobody publishes its metric "+a.Metric+": see that its dimensions name what exists"
 		if a.Composite {

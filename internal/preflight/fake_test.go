@@ -66,7 +66,7 @@ type world struct {
 	alarms         map[string][]aws.Alarm
 	subscriptions  map[string][]aws.Subscription
 	records        []aws.Record
-	check          aws.HealthCheck
+	check, other   aws.HealthCheck // of the primary's balancer and of dr's
 	denied         func(role string, c aws.Call) bool
 	digests        map[string]string // by region and repository
 	quotas         map[string]aws.Quota
@@ -98,6 +98,7 @@ func healthy() *world {
 			"L-9B510759": {Name: "Manual DB cluster snapshots", Value: 100},
 		},
 		check: aws.HealthCheck{Type: "HTTPS", FQDN: "primary.elb.example.com", Path: "/healthz", Port: 443, Interval: 10 * time.Second, FailureThreshold: 3},
+		other: aws.HealthCheck{Type: "HTTPS", FQDN: "dr.elb.example.com", Path: "/healthz", Port: 443, Interval: 10 * time.Second, FailureThreshold: 3},
 		records: []aws.Record{
 			{Failover: "PRIMARY", HealthCheckID: "hc", Alias: "dualstack.primary.elb.example.com"},
 			{Failover: "SECONDARY", Alias: "dr.elb.example.com"},
@@ -170,7 +171,7 @@ func (w *world) site(s operator.Site, g aws.GlobalCluster) {
 	w.databases[s.Name] = preflight.DatabaseView{ServerVersion: "16.8", ProtectedTables: 4, State: fence.State{InRecovery: s.Name == "dr", Installed: true}}
 }
 
-// alarmsOf are a site's alarms as the Terraform has them, each OK.
+// alarmsOf are the alarms of a site's region as the Terraform has them, each as it is while primary serves.
 func alarmsOf(s operator.Site, topic string) []aws.Alarm {
 	var all []aws.Alarm
 	add := func(name, metric string, dimensions map[string]string) {
@@ -189,6 +190,9 @@ func alarmsOf(s operator.Site, topic string) []aws.Alarm {
 	add("region-impaired", "", nil)
 	if s.Region == east {
 		add("route53-health-check", "HealthCheckStatus", map[string]string{"HealthCheckId": "hc"})
+		all = append(all,
+			aws.Alarm{Name: "route53-health-check-dr-t", State: "ALARM", Metric: "HealthCheckStatus", Dimensions: map[string]string{"HealthCheckId": "hc-dr"}},
+			aws.Alarm{Name: "no-site-serves-t", Composite: true, State: "OK", ActionsEnabled: true, Actions: []string{topic}})
 	}
 	return all
 }
@@ -251,8 +255,8 @@ func (w *world) Records(context.Context, string) ([]aws.Record, error) {
 	return answer(w, "records", w.records)
 }
 
-func (w *world) HealthCheck(context.Context, string) (aws.HealthCheck, error) {
-	return answer(w, "check", w.check)
+func (w *world) HealthCheck(_ context.Context, id string) (aws.HealthCheck, error) {
+	return answer(w, "check", map[string]aws.HealthCheck{"hc": w.check, "hc-dr": w.other}[id])
 }
 
 // Allowed: as in the Terraform, a warden may do what it must and nothing else.

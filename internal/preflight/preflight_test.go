@@ -90,6 +90,7 @@ func moved() *world {
 		w.beacons[site], w.databases[site] = b, v
 	}
 	w.alarm(east, "route53-health-check-primary").State = "ALARM" // a standby answers 503
+	w.alarm(east, "route53-health-check-dr").State = "OK"
 	return w
 }
 
@@ -211,8 +212,14 @@ var breakages = []breakage{
 	{"alarms", "alarm on the healthy hosts of targetgroup/forward-dr", preflight.Fail, func(w *world) { w.unwatched(west, "forward-healthy") }},
 	{"alarms", "alarm on PutItem", preflight.Fail, func(w *world) { w.unwatched(west, "term-table-PutItem") }},
 	{"alarms", "alarm on two layers at once", preflight.Fail, func(w *world) { w.unwatched(west, "region-impaired") }},
-	{"alarms", "alarm on the health check", preflight.Fail, func(w *world) { w.unwatched(east, "route53") }},
-	{"alarms", "state", preflight.Fail, func(w *world) { w.alarm(east, "route53").State = "ALARM" }},
+	{"alarms", "alarm on the health check", preflight.Fail, func(w *world) { w.unwatched(east, "route53-health-check-primary") }},
+	{"alarms", "state", preflight.Fail, func(w *world) { w.alarm(east, "route53-health-check-primary").State = "ALARM" }},
+	{"alarms", "alarm on the other site's health check", preflight.Fail, func(w *world) { w.unwatched(east, "route53-health-check-dr") }},
+	{"alarms", "alarm on both health checks", preflight.Fail, func(w *world) { w.unwatched(east, "no-site-serves") }},
+	{"alarms", "state", preflight.Fail, func(w *world) { w.alarm(east, "route53-health-check-dr").State = "OK" }},
+	{"alarms", "state", preflight.Fail, func(w *world) { w.alarm(east, "no-site-serves").State = "ALARM" }},
+	{"alarms", "actions", preflight.Fail, func(w *world) { w.alarm(east, "no-site-serves").Actions = nil }},
+	{"alarms", "actions", preflight.Fail, func(w *world) { w.alarm(east, "route53-health-check-primary").Actions = nil }},
 	{"alarms", "state", preflight.Fail, func(w *world) { w.alarm(west, "region-impaired").State = "ALARM" }},
 	{"alarms", "actions", preflight.Fail, func(w *world) { w.alarm(west, "region-impaired").ActionsEnabled = false }},
 	{"subscriptions", "confirmed subscriptions", preflight.Fail, func(w *world) { clear(w.subscriptions) }},
@@ -237,6 +244,9 @@ var breakages = []breakage{
 	{"dns", "path", preflight.Fail, func(w *world) { w.check.Path = "/" }},
 	{"dns", "name", preflight.Fail, func(w *world) { w.check.FQDN = "app.example.com" }},
 	{"dns", "disabled", preflight.Fail, func(w *world) { w.check.Disabled = true }},
+	{"dns", "protocol and port", preflight.Fail, func(w *world) { w.other.Type = "HTTP" }},
+	{"dns", "path", preflight.Fail, func(w *world) { w.other.Path = "/" }},
+	{"dns", "health check for the alarms", preflight.Fail, func(w *world) { w.unwatched(east, "route53-health-check-dr") }},
 	{"dns", "time to detect", preflight.Warn, func(w *world) { w.check.Interval = 30 * time.Second }},
 	{"dns", "rule for /healthz", preflight.Fail, func(w *world) { w.listeners["lb-dr"][1].Paths["/healthz"] = []string{group("app", "dr")} }},
 	{"dns", "rule for /healthz", preflight.Fail, func(w *world) { delete(w.listeners["lb-dr"][1].Paths, "/healthz") }},
@@ -287,7 +297,7 @@ func TestSilenceIsNotAPass(t *testing.T) {
 		"beacons": {"wardens"}, "records": {"alarms", "dns"}, "check": {"alarms", "dns"}, "iam": {"permissions"}, "ecr": {"images"}, "quotas": {"quotas"},
 		"table": {"term-table"}, "sts": {"clocks"}, "rds " + west: {"backups", "instances", "parameters", "quotas", "replication"}, "parameters": {"parameters"},
 		"ecs": {"capacity", "images", "permissions", "quotas", "wardens"}, "scaling": {"capacity"}, "task": {"canary"}, "elb": {"alarms", "capacity", "dns", "keep-alive"},
-		"alarms": {"alarms", "subscriptions"}, "sns": {"subscriptions"},
+		"alarms": {"alarms", "dns", "subscriptions"}, "sns": {"subscriptions"},
 	} {
 		t.Run(api, func(t *testing.T) {
 			w := healthy()

@@ -131,4 +131,9 @@ func TestDefaultTellsPeople(t *testing.T) {
 			t.Errorf("event subscriptions are %+v", d.EventSubscriptions)
 		}
 	}
+	none := "no-site-serves-" + d.Suffix
+	i := slices.IndexFunc(d.CompositeAlarms, func(c topology.CompositeAlarm) bool { return c.Name == none })
+	if i < 0 || d.CompositeAlarms[i].Region != "us-east-1" || len(d.CompositeAlarms[i].AlarmActions) != 1 {
+		t.Errorf("composite alarms are %+v, want %s among them", d.CompositeAlarms, none)
+	}
 }

@@ -82,10 +82,21 @@ func TestEveryAlarmComesAndGoes(t *testing.T) {
 		w.name("ecs-healthy-hosts", first), w.name("warden-healthy-hosts", first), w.name("route53-health-check", first),
 		w.name("region-impaired", first),
 	}
+	standsBy := "route53-health-check-" + standby.Name + "-" + tw.Topology().Suffix // of us-east-1, as all of Route 53's
+	w.awaitState(first, types.StateValueAlarm, standsBy)
 	w.scale(first, 0)
 	w.await(first, types.StateValueAlarm, gone...)
+	waitServes(ctx, t, tw, standby.Name)
+	w.awaitState(first, types.StateValueOk, standsBy)
+
+	// Before it is back, the other one loses all its tasks too: no site serves.
+	nobody := "no-site-serves-" + tw.Topology().Suffix
+	w.scale(standby, 0)
+	w.await(first, types.StateValueAlarm, nobody)
+	w.scale(standby, 2)
 	w.scale(first, 2)
 	waitServes(ctx, t, tw, standby.Name)
+	w.await(first, types.StateValueOk, nobody)
 	if err := tw.RequestSwitchover(ctx, first.Name); err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +138,17 @@ func (w *watched) poll(what string, check func() error) {
 // await waits until every one of a site's alarms is in a state, and there is mail about each.
 func (w *watched) await(s topology.Site, state types.StateValue, names ...string) {
 	w.Helper()
+	w.awaitEach(s, state, names, func(name string) bool { return w.hasMail(string(state)+`: "`+name+`" in `+s.Region, "") })
+}
+
+// awaitState waits until an alarm that tells nobody is in a state.
+func (w *watched) awaitState(s topology.Site, state types.StateValue, name string) {
+	w.Helper()
+	w.awaitEach(s, state, []string{name}, func(string) bool { return true })
+}
+
+func (w *watched) awaitEach(s topology.Site, state types.StateValue, names []string, told func(name string) bool) {
+	w.Helper()
 	client := cloudwatch.NewFromConfig(w.config(s))
 	waiting := slices.Clone(names)
 	w.poll(fmt.Sprintf("%v are %s", names, state), func() error {
@@ -149,7 +171,7 @@ func (w *watched) await(s topology.Site, state types.StateValue, names ...string
 				err = fmt.Errorf("%s is %q: %s", name, now[0], now[1])
 				return false
 			}
-			if !w.hasMail(string(state)+`: "`+name+`" in `+s.Region, "") {
+			if !told(name) {
 				err = fmt.Errorf("no mail says that %s is %s", name, state)
 				return false
 			}

@@ -14,11 +14,15 @@ resource "aws_route53_zone" "this" {
   force_destroy = !var.protected
 }
 
-resource "aws_route53_health_check" "primary" {
-  reference_name    = "payment-primary-${var.suffix}"
+# One of each site, with the same settings: only the primary's decides what DNS answers. The other one is there to be
+# looked at, and is attached to no record.
+resource "aws_route53_health_check" "this" {
+  for_each = var.sites
+
+  reference_name    = "payment-${each.key}-${var.suffix}"
   type              = var.https ? "HTTPS" : "HTTP"
   port              = var.https ? 443 : 80
-  fqdn              = var.sites["primary"].dns_name
+  fqdn              = each.value.dns_name
   resource_path     = "/healthz"
   enable_sni        = var.https
   request_interval  = 10
@@ -26,7 +30,12 @@ resource "aws_route53_health_check" "primary" {
   measure_latency   = false
   disabled          = false
 
-  tags = { Name = "payment-primary-${var.suffix}" }
+  tags = { Name = "payment-${each.key}-${var.suffix}" }
+}
+
+moved {
+  from = aws_route53_health_check.primary
+  to   = aws_route53_health_check.this["primary"]
 }
 
 resource "aws_route53_record" "primary" {
@@ -34,7 +43,7 @@ resource "aws_route53_record" "primary" {
   name            = var.record_name
   type            = "A"
   set_identifier  = "primary"
-  health_check_id = aws_route53_health_check.primary.id
+  health_check_id = aws_route53_health_check.this["primary"].id
 
   failover_routing_policy {
     type = "PRIMARY"
@@ -67,20 +76,47 @@ resource "aws_route53_record" "secondary" {
   }
 }
 
-# Health-check metrics exist in us-east-1 only, so this alarm cannot live anywhere else. Nothing waits for it.
+# Health-check metrics exist in us-east-1 only, so these alarms cannot live anywhere else. Nothing waits for them. One of
+# them is always in ALARM, because a standby's balancer answers 503. The primary's tells people, because with it DNS
+# moves; that of dr moves nothing, and speaks through no-site-serves.
+#
+# Maximum: a minute in which the check ever passed is a good one. So in a planned move the site that begins to serve is
+# OK again two minutes before the other one is in ALARM, and no-site-serves stays quiet.
 resource "aws_cloudwatch_metric_alarm" "health_check" {
-  alarm_name          = "route53-health-check-primary-${var.suffix}"
-  alarm_description   = "The primary record's health check fails: DNS answers with the other site."
+  for_each = var.sites
+
+  alarm_name = "route53-health-check-${each.key}-${var.suffix}"
+  alarm_description = each.key == "primary" ? (
+    "The primary record's health check fails: DNS answers with the other site."
+    ) : (
+    "Site ${each.key} does not serve, which is as it should be while it stands by."
+  )
   namespace           = "AWS/Route53"
   metric_name         = "HealthCheckStatus"
-  dimensions          = { HealthCheckId = aws_route53_health_check.primary.id }
-  statistic           = "Minimum"
+  dimensions          = { HealthCheckId = aws_route53_health_check.this[each.key].id }
+  statistic           = "Maximum"
   period              = 60
   evaluation_periods  = 2
   datapoints_to_alarm = 2
   threshold           = 1
   comparison_operator = "LessThanThreshold"
   treat_missing_data  = "breaching"
-  alarm_actions       = [var.alarm_topic_arn]
-  ok_actions          = [var.alarm_topic_arn]
+  alarm_actions       = each.key == "primary" ? [var.alarm_topic_arn] : []
+  ok_actions          = each.key == "primary" ? [var.alarm_topic_arn] : []
+}
+
+moved {
+  from = aws_cloudwatch_metric_alarm.health_check
+  to   = aws_cloudwatch_metric_alarm.health_check["primary"]
+}
+
+# Whichever site is active: nobody answers 200, so nobody takes payments.
+resource "aws_cloudwatch_composite_alarm" "no_site_serves" {
+  alarm_name        = "no-site-serves-${var.suffix}"
+  alarm_description = "Neither site's health check passes: no site takes payments."
+
+  alarm_rule = join(" AND ", [for site in ["primary", "dr"] : "ALARM(\"${aws_cloudwatch_metric_alarm.health_check[site].alarm_name}\")"])
+
+  alarm_actions = [var.alarm_topic_arn]
+  ok_actions    = [var.alarm_topic_arn]
 }
