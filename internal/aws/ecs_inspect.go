@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -27,10 +28,12 @@ type TaskDefinition struct {
 	Containers                    []Container
 }
 
-// Container is one container of a task definition. Secrets are ARNs by the name of the variable.
+// Container is one container of a task definition. Secrets are ARNs by the name of the variable; LogGroup is where it logs to
+// in CloudWatch Logs of LogRegion, empty if elsewhere.
 type Container struct {
 	Name, Image          string
 	Environment, Secrets map[string]string
+	LogGroup, LogRegion  string
 }
 
 // TaskDefinition describes a task definition by its ARN, or "family:revision".
@@ -57,6 +60,9 @@ func (s *Services) TaskDefinition(ctx context.Context, name string) (TaskDefinit
 		}
 		for _, secret := range c.Secrets {
 			container.Secrets[sdk.ToString(secret.Name)] = sdk.ToString(secret.ValueFrom)
+		}
+		if l := c.LogConfiguration; l != nil && l.LogDriver == types.LogDriverAwslogs {
+			container.LogGroup, container.LogRegion = l.Options["awslogs-group"], cmp.Or(l.Options["awslogs-region"], s.region)
 		}
 		td.Containers = append(td.Containers, container)
 	}

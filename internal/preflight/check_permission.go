@@ -2,6 +2,7 @@ package preflight
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -101,8 +102,15 @@ func startCalls(td aws.TaskDefinition) []aws.Call {
 			here := map[string][]string{"aws:RequestedRegion": {i.Region}}
 			repository := "arn:aws:ecr:" + i.Region + ":" + i.Account + ":repository/" + i.Repository
 			calls = append(calls, aws.Call{Action: "ecr:GetAuthorizationToken", Resource: "*", Context: here},
+				aws.Call{Action: "ecr:BatchCheckLayerAvailability", Resource: repository, Context: here},
 				aws.Call{Action: "ecr:BatchGetImage", Resource: repository, Context: here},
 				aws.Call{Action: "ecr:GetDownloadUrlForLayer", Resource: repository, Context: here})
+		}
+		if c.LogGroup != "" { // a task that can't open its log stream is not started
+			here := map[string][]string{"aws:RequestedRegion": {c.LogRegion}}
+			stream := "arn:aws:logs:" + c.LogRegion + ":" + arnPart(td.ExecutionRoleARN, 4) + ":log-group:" + c.LogGroup + ":log-stream:any"
+			calls = append(calls, aws.Call{Action: "logs:CreateLogStream", Resource: stream, Context: here},
+				aws.Call{Action: "logs:PutLogEvents", Resource: stream, Context: here})
 		}
 	}
 	return calls
@@ -158,6 +166,10 @@ func (p *preflight) simulate(ctx context.Context, role, what string, calls []aws
 	if role == "" {
 		return []Finding{subject(what).want(false, "role", "none", "a role", "give the task definition its role, as the Terraform has it")}
 	}
+	if len(calls) == 0 {
+		return []Finding{s.unknown(what, errors.New("the task definition names no call to ask about"), "all "+word[wanted],
+			"see that its containers have secrets, an image in ECR or a log group: what is not asked can't be shown")}
+	}
 	var findings []Finding
 	good := 0
 	for _, c := range calls {
@@ -176,7 +188,7 @@ func (p *preflight) simulate(ctx context.Context, role, what string, calls []aws
 			break // the other answers would be the same
 		}
 	}
-	if good > 0 || len(calls) == 0 {
+	if good > 0 {
 		findings = append([]Finding{s.want(true, what, fmt.Sprintf("%d of %d calls %s", good, len(calls), word[wanted]), "all "+word[wanted], "")}, findings...)
 	}
 	return findings

@@ -57,7 +57,7 @@ func withRegistry(t *testing.T, dir string) (topology.Topology, map[string]twine
 				pull, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []any{
 					map[string]any{"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
 					map[string]any{
-						"Effect": "Allow", "Action": []string{"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
+						"Effect": "Allow", "Action": []string{"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
 						"Resource": "arn:aws:ecr:" + td.Region + ":" + topo.AccountID + ":repository/" + program,
 					},
 				}})
