@@ -352,3 +352,32 @@ func TestUnknownFaultIsRefused(t *testing.T) {
 		t.Errorf("Run = %v", err)
 	}
 }
+
+// A load that came while DNS still names the standby would only wait there and come again.
+func TestLoadComesOnceDNSNamesTheSite(t *testing.T) {
+	t.Parallel()
+	f := newFakeTwin(t)
+	f.address = hosts["dr"]
+	const late = 700 * time.Millisecond
+	timer := time.AfterFunc(late, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.address = hosts["primary"]
+	})
+	t.Cleanup(func() { timer.Stop() })
+	began := time.Now()
+	o := fastOptions(t, f)
+	o.Fault = twin.LinkDelay
+	var first time.Duration
+	o.Progress = func(l Line) {
+		if first == 0 && l.Phase == WarmUp {
+			first = time.Since(began)
+		}
+	}
+	if v := rehearse(t, o); v.Verdict != verdict.Pass {
+		t.Fatalf("verdict %s: %v", v.Verdict, v.Failures)
+	}
+	if first < late {
+		t.Errorf("the load came %v after the start, and DNS named the site after %v", first, late)
+	}
+}

@@ -13,6 +13,9 @@ import (
 // minWarmPayments must be acknowledged before the fault, or there would be nothing to lose.
 const minWarmPayments = 20
 
+// resolveLimit bounds one question to the twin's DNS server.
+const resolveLimit = 2 * time.Second
+
 func (d *drill) boot(ctx context.Context) error {
 	up, err := d.o.Up(ctx, UpOptions{
 		Topology: d.o.Topology, Speed: d.o.Speed, AddressBlock: d.o.AddressBlock, AcquirerURL: d.acquirer.URL(),
@@ -28,7 +31,24 @@ func (d *drill) boot(ctx context.Context) error {
 		return fmt.Errorf("the twin has %d sites, a drill needs 2", len(sites))
 	}
 	d.first, d.second = sites[0].Name, sites[1].Name
-	return poll(ctx, pollEvery, d.active(d.first))
+	if err := poll(ctx, pollEvery, d.active(d.first)); err != nil {
+		return err
+	}
+	return poll(ctx, pollEvery, d.named(d.first))
+}
+
+// named is the condition that DNS sends clients to the site. A new deployment's health check fails before its first site
+// serves; merchants that came then would be sent to the standby, and would only wait and come again.
+func (d *drill) named(site string) func(context.Context) (bool, string, error) {
+	return func(ctx context.Context) (bool, string, error) {
+		ctx, cancel := context.WithTimeout(ctx, resolveLimit)
+		defer cancel()
+		address, _, err := merchant.Resolve(ctx, d.twin.Resolver(), d.twin.DNSName())
+		if err != nil {
+			return false, "", err
+		}
+		return address == d.twin.SiteAddress(site), fmt.Sprintf("%s is answered with %s, not with site %s", d.twin.DNSName(), address, site), nil
+	}
 }
 
 // active is the condition that the site holds the term and serves.

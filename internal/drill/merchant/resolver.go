@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"time"
 
@@ -34,26 +33,32 @@ func (r *resolver) lookup(ctx context.Context) (string, error) {
 		return r.address, nil
 	}
 	asked := time.Now()
-	question := new(dns.Msg)
-	question.SetQuestion(dns.Fqdn(r.name), dns.TypeA)
-	client := dns.Client{Net: "udp", Timeout: r.timeout}
-	answer, _, err := client.ExchangeContext(ctx, question, r.server)
+	limited, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	address, ttl, err := Resolve(limited, r.server, r.name)
 	if err != nil {
-		return "", fmt.Errorf("resolve %s at %s: %w", r.name, r.server, err)
-	}
-	if answer.Rcode != dns.RcodeSuccess {
-		return "", fmt.Errorf("resolve %s at %s: %s", r.name, r.server, dns.RcodeToString[answer.Rcode])
-	}
-	address, ttl := "", time.Duration(0)
-	for _, record := range answer.Answer {
-		if a, ok := record.(*dns.A); ok {
-			address, ttl = a.A.String(), time.Duration(a.Hdr.Ttl)*time.Second
-			break
-		}
-	}
-	if net.ParseIP(address) == nil {
-		return "", fmt.Errorf("resolve %s at %s: %w", r.name, r.server, errNoAddress)
+		return "", err
 	}
 	r.address, r.expires = address, asked.Add(ttl)
 	return address, nil
+}
+
+// Resolve asks a DNS server ("host:port", UDP) once for the first address of a name.
+func Resolve(ctx context.Context, server, name string) (address string, ttl time.Duration, err error) {
+	question := new(dns.Msg)
+	question.SetQuestion(dns.Fqdn(name), dns.TypeA)
+	client := dns.Client{Net: "udp"}
+	answer, _, err := client.ExchangeContext(ctx, question, server)
+	if err != nil {
+		return "", 0, fmt.Errorf("resolve %s at %s: %w", name, server, err)
+	}
+	if answer.Rcode != dns.RcodeSuccess {
+		return "", 0, fmt.Errorf("resolve %s at %s: %s", name, server, dns.RcodeToString[answer.Rcode])
+	}
+	for _, record := range answer.Answer {
+		if a, ok := record.(*dns.A); ok && len(a.A) > 0 {
+			return a.A.String(), time.Duration(a.Hdr.Ttl) * time.Second, nil
+		}
+	}
+	return "", 0, fmt.Errorf("resolve %s at %s: %w", name, server, errNoAddress)
 }
