@@ -88,3 +88,34 @@ func TestPromotedCopyHoldsNoLease(t *testing.T) {
 	extend(t, other, 2, time.Minute)
 	mustExec(t, other, "INSERT INTO ledger VALUES (3)")
 }
+
+// TestRestoredCopyHoldsNoLease: a backup of the running server, restored as a server of its own, holds the row with an end
+// that is far away, while the original goes on under it.
+func TestRestoredCopyHoldsNoLease(t *testing.T) {
+	t.Parallel()
+	server, dsn := pgservertest.Start(t, nil)
+	conn := connect(t, dsn)
+	install(t, conn)
+	extend(t, conn, 1, time.Hour)
+	ctx := testContext(t)
+	if err := fence.RecordTerm(ctx, conn, 1, "primary"); err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, conn, "INSERT INTO ledger VALUES (1)")
+	_, copyDSN := pgservertest.Restored(t, server)
+	other := connect(t, copyDSN)
+	// The lineage is the original's, so nothing but the server tells the two apart.
+	if s := sample(t, other); s.InRecovery || s.LeaseValid() || s.Lease.Term != 1 || len(s.Terms) != 1 || !s.Lease.ValidUntil.After(s.DatabaseTime) {
+		t.Fatalf("after the restore: %+v", s)
+	}
+	if n := count(t, other, "SELECT count(*) FROM ledger"); n != 1 {
+		t.Fatalf("the restored copy has %d rows of 1", n)
+	}
+	_, err := other.Exec(ctx, "INSERT INTO ledger VALUES (2)")
+	wantRefused(t, err)
+	mustExec(t, conn, "INSERT INTO ledger VALUES (2)") // the holder goes on
+	// What was measured on the original does not extend the copy either.
+	wantError(t, fence.ExtendOn(ctx, other, sample(t, conn).ServerStarted, 1, time.Now().Add(time.Hour), 2), fence.ErrServerChanged)
+	_, err = other.Exec(ctx, "INSERT INTO ledger VALUES (3)")
+	wantRefused(t, err)
+}

@@ -13,6 +13,18 @@ import (
 // Standby makes a streaming copy of the server and returns it with a connection string for the same superuser.
 func Standby(t testing.TB, primary *pgserver.Server) (*pgserver.Server, string) {
 	t.Helper()
+	return startCopy(t, primary, "-R")
+}
+
+// Restored makes a server of its own from a backup of the running one, as a restore does, and returns it with a connection
+// string for the same superuser.
+func Restored(t testing.TB, original *pgserver.Server) (*pgserver.Server, string) {
+	t.Helper()
+	return startCopy(t, original)
+}
+
+func startCopy(t testing.TB, from *pgserver.Server, options ...string) (*pgserver.Server, string) {
+	t.Helper()
 	in, err := pgserver.Find()
 	if err != nil {
 		t.Fatal(err)
@@ -24,8 +36,9 @@ func Standby(t testing.TB, primary *pgserver.Server) (*pgserver.Server, string) 
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	source := fmt.Sprintf("host=%s port=%d user=postgres password=%s", primary.Host, primary.Port, Password)
-	if err := in.Run(ctx, dir, "pg_basebackup", "-D", data, "-d", source, "-c", "fast", "-X", "stream", "-R", "--no-sync"); err != nil {
+	source := fmt.Sprintf("host=%s port=%d user=postgres password=%s", from.Host, from.Port, Password)
+	arguments := append([]string{"-D", data, "-d", source, "-c", "fast", "-X", "stream", "--no-sync"}, options...)
+	if err := in.Run(ctx, dir, "pg_basebackup", arguments...); err != nil {
 		t.Fatal(err)
 	}
 	copied, err := in.Start(pgserver.Config{
