@@ -39,8 +39,9 @@ func NewSimulateCommand() *cobra.Command {
 network, DNS, the acquirer and clients, under faults at any instant and in any number, and check after every step that
 no two sites take payments, none is lost or charged twice, the ledger adds up, and service comes back.
 
-One seed is one run and replays exactly: '--seed S --runs 1 --trace' tells it step by step. Lease, margin, thresholds and
-the DNS health check are the deployment's own: the built-in one's, those of --state, or those of --config.
+One seed is one run and replays exactly: '--seed S --runs 1 --trace' tells it step by step. Lease, margin, mode, thresholds
+and the DNS health check are the deployment's own: the built-in one's, those of --state, or those of --config. The mode is
+that of the runs that measure the loss of a region; the others take turns.
 
 --mutation NAME switches one rule off, to see what it is there for; 'list' shows the names.
 

@@ -259,6 +259,9 @@ type control struct {
 	move int
 }
 
+// longestMove is the longest that the service takes to make another cluster the writer.
+const longestMove = 15 * time.Second
+
 // takes is how long a move takes, from nearly nothing to long.
 func (c *control) takes() time.Duration {
 	switch c.w.rng.IntN(3) {
@@ -267,7 +270,7 @@ func (c *control) takes() time.Duration {
 	case 1:
 		return c.w.between(100*time.Millisecond, 2*time.Second)
 	}
-	return c.w.between(2*time.Second, 15*time.Second)
+	return c.w.between(2*time.Second, longestMove)
 }
 
 // settle ends a move, some time after the writer has changed: what is left is to make the others follow it.

@@ -163,9 +163,9 @@ func (w *world) scheduleFaults() instant {
 	end := quietBefore + faultPhase
 	switch w.profile {
 	case RegionLoss:
-		end = 3 * time.Minute
 		at := w.between(quietBefore+5*time.Second, quietBefore+15*time.Second)
-		w.inject(byName("region loss"), w.sites[0], at, 10*time.Minute, 10*time.Minute)
+		end = at + w.longestRecovery()
+		w.inject(byName("region loss"), w.sites[0], at, 2*end, 2*end)
 	case Storm:
 		w.storm(end, 2+w.rng.IntN(8))
 	case Burst:
@@ -191,6 +191,14 @@ func (w *world) scheduleFaults() instant {
 		w.storm(end, 6+w.rng.IntN(16))
 	}
 	return end
+}
+
+// longestRecovery is how long a client may have to wait after the loss of a region that nobody has to decide about: the
+// watch, which begins anew with a renewal that is on its way, what has to be asked with the limits of its calls, the move of
+// the writer, the health check and the resolvers. It is meant to be too long: what is not back by then counts as not back.
+func (w *world) longestRecovery() time.Duration {
+	watch, check := w.lease+w.margin, w.options.CheckEvery*time.Duration(w.options.CheckThreshold+1)
+	return 2*watch + 2*longestMove + check + timeToLive + 30*time.Second
 }
 
 func (w *world) storm(end instant, count int) {

@@ -19,6 +19,7 @@ type Summary struct {
 	FirstSeed uint64 `json:"first_seed"`
 	Runs      int    `json:"runs"`
 	Settings  struct {
+		Mode                     string  `json:"mode"`
 		LeaseSeconds             float64 `json:"lease_seconds"`
 		MarginSeconds            float64 `json:"margin_seconds"`
 		MaxLagSeconds            float64 `json:"max_lag_seconds"`
@@ -37,12 +38,18 @@ type Summary struct {
 	Lost         int `json:"payments_lost"`
 	Waiting      int `json:"waiting_for_a_person"`
 	Events       int `json:"events"`
-	// SiteRTO, ClientRTO and RPO are of the runs in which nothing happens but the loss of the active region; Outage is the
-	// longest time without an acknowledged payment in each run under any faults. All with the deployment's own settings.
-	SiteRTO   Distribution `json:"site_rto"`
-	ClientRTO Distribution `json:"client_rto"`
-	RPO       Distribution `json:"rpo"`
-	Outage    Distribution `json:"outage_under_any_faults"`
+	// SiteRTO, ClientRTO and RPO are of the runs in which nothing happens but the loss of the active region, in the
+	// deployment's own mode; RegionLosses counts these. NotBack are those of them in which the client was not served while
+	// the region was gone, LeftToPerson those of NotBack in which a warden named a decision that it left to a person: none of
+	// them is in a distribution that it has no time for. Outage is the longest time without an acknowledged payment in each
+	// run under any faults, whose mode is automatic in five of six. All with the deployment's own settings.
+	RegionLosses int          `json:"region_losses"`
+	NotBack      int          `json:"region_losses_not_back"`
+	LeftToPerson int          `json:"region_losses_left_to_a_person"`
+	SiteRTO      Distribution `json:"site_rto"`
+	ClientRTO    Distribution `json:"client_rto"`
+	RPO          Distribution `json:"rpo"`
+	Outage       Distribution `json:"outage_under_any_faults"`
 	// Seconds is how long the runs took, RunsPerSecond how many that makes.
 	Seconds       float64 `json:"seconds"`
 	RunsPerSecond float64 `json:"runs_per_second"`
@@ -79,10 +86,19 @@ func (d *Distribution) finish() {
 	d.all = nil
 }
 
+// columns are the percentiles in a table, each a dash if there is nothing to take them of.
+func (d *Distribution) columns() string {
+	if d.Count == 0 {
+		return "-\t-\t-\t-\t"
+	}
+	return fmt.Sprintf("%.1f\t%.1f\t%.1f\t%.1f\t", d.P50, d.P90, d.P99, d.Max)
+}
+
 // NewSummary prepares the summary of runs with the options.
 func NewSummary(first uint64, opt Options) *Summary {
 	opt = opt.withDefaults()
 	s := &Summary{FirstSeed: first, Violations: []Violation{}}
+	s.Settings.Mode = string(opt.Settings.Mode)
 	s.Settings.LeaseSeconds, s.Settings.MarginSeconds = opt.Lease.Seconds(), opt.Margin.Seconds()
 	s.Settings.MaxLagSeconds = opt.Settings.MaxLag.Seconds()
 	s.Settings.DatabaseThresholdSeconds = opt.Settings.DatabaseThreshold.Seconds()
@@ -111,11 +127,26 @@ func (s *Summary) Add(r Result) {
 		}
 	}
 	if r.RegionLost {
-		s.SiteRTO.add(r.SiteRTO)
-		s.ClientRTO.add(r.ClientRTO)
-		s.RPO.add(r.RPO)
+		s.addLoss(r)
 	} else if r.OwnSettings {
 		s.Outage.add(r.Outage)
+	}
+}
+
+// addLoss takes a run into account that measures the loss of a region.
+func (s *Summary) addLoss(r Result) {
+	s.RegionLosses++
+	if r.SiteRTO > 0 {
+		s.SiteRTO.add(r.SiteRTO)
+		s.RPO.add(r.RPO)
+	}
+	if r.ClientRTO > 0 {
+		s.ClientRTO.add(r.ClientRTO)
+		return
+	}
+	s.NotBack++
+	if r.LeftToPerson != "" {
+		s.LeftToPerson++
 	}
 }
 
@@ -142,8 +173,8 @@ func (s *Summary) WriteText(w io.Writer) error {
 	var b strings.Builder
 	c := s.Settings
 	fmt.Fprintf(&b, "%d runs from seed %d in %.1f s (%.0f runs/s, %d events)\n", s.Runs, s.FirstSeed, s.Seconds, s.RunsPerSecond, s.Events)
-	fmt.Fprintf(&b, "lease %g s, margin %g s, max lag %g s, thresholds %g s (database) and %g s (application), hand-off %g s\n",
-		c.LeaseSeconds, c.MarginSeconds, c.MaxLagSeconds, c.DatabaseThresholdSeconds, c.AppThresholdSeconds, c.HandoffTimeoutSeconds)
+	fmt.Fprintf(&b, "mode %s, lease %g s, margin %g s, max lag %g s, thresholds %g s (database) and %g s (application), hand-off %g s\n",
+		c.Mode, c.LeaseSeconds, c.MarginSeconds, c.MaxLagSeconds, c.DatabaseThresholdSeconds, c.AppThresholdSeconds, c.HandoffTimeoutSeconds)
 	if s.Mutation != "" {
 		fmt.Fprintf(&b, "WITHOUT THE RULE that %s breaks\n", s.Mutation)
 	}
@@ -161,10 +192,14 @@ func (s *Summary) WriteText(w io.Writer) error {
 		{"RPO", s.RPO},
 		{"any faults: longest outage", s.Outage},
 	} {
-		fmt.Fprintf(table, "%s\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t\n", row.name, row.d.Count, row.d.P50, row.d.P90, row.d.P99, row.d.Max)
+		fmt.Fprintf(table, "%s\t%d\t%s\n", row.name, row.d.Count, row.d.columns())
 	}
 	if err := table.Flush(); err != nil {
 		return err
+	}
+	if s.NotBack > 0 {
+		fmt.Fprintf(&b, "\nin %d of %d runs that lose the active region and nothing else, service is not back while it is gone; in %d of them "+
+			"a warden waits for a person\n", s.NotBack, s.RegionLosses, s.LeftToPerson)
 	}
 	fmt.Fprintf(&b, "\n%d violations of the invariants I1 to I5\n", s.ViolationCount)
 	for _, v := range s.Violations {

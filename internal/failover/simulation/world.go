@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -14,7 +15,7 @@ type Options struct {
 	// Lease and Margin are the record's; zero means 20 s and 2.5 s.
 	Lease, Margin time.Duration
 	// Settings are the wardens'; zero values mean their defaults. About half of the runs shorten them, because patience
-	// leaves faults less time to matter. Mode is ignored: runs take turns.
+	// leaves faults less time to matter. Mode is that of the runs that measure the loss of a region; the others take turns.
 	Settings failover.Settings
 	// CheckEvery and CheckThreshold are the DNS health check's; zero means 10 s and 3.
 	CheckEvery     time.Duration
@@ -31,7 +32,7 @@ func Defaults() Options {
 		Lease: 20 * time.Second, Margin: 2500 * time.Millisecond, CheckEvery: 10 * time.Second, CheckThreshold: 3,
 		Settings: failover.Settings{
 			MaxLag: 5 * time.Minute, DatabaseThreshold: time.Minute, AppThreshold: time.Minute, BalancerThreshold: time.Minute,
-			HandoffTimeout: 5 * time.Minute, BeaconMaxAge: 30 * time.Second, CoolDown: 10 * time.Minute,
+			HandoffTimeout: 5 * time.Minute, BeaconMaxAge: 30 * time.Second, CoolDown: 10 * time.Minute, Mode: failover.Automatic,
 		},
 	}
 }
@@ -46,6 +47,7 @@ func (o Options) withDefaults() Options {
 	}
 	s := &o.Settings
 	s.PilotTasks, s.CapacityFor, s.ForwardFor = 0, 0, 0 // no safety rests on them
+	s.Mode = cmp.Or(s.Mode, d.Settings.Mode)
 	for _, pair := range [][2]*time.Duration{
 		{&s.MaxLag, &d.Settings.MaxLag},
 		{&s.DatabaseThreshold, &d.Settings.DatabaseThreshold},
@@ -79,9 +81,11 @@ type Result struct {
 	Outage time.Duration
 	// RegionLost: nothing happened but the loss of the active region, under the deployment's own settings. SiteRTO is
 	// then the time to the first payment acknowledged at the other site, ClientRTO to the first by a client that
-	// follows DNS, whose resolver's answer is up to a time to live old, and RPO the age of the oldest lost payment.
+	// follows DNS, whose resolver's answer is up to a time to live old, and RPO the age of the oldest lost payment. Both
+	// times are 0 if that did not come about while the region was gone, and LeftToPerson is what a warden then left to one.
 	RegionLost              bool
 	SiteRTO, ClientRTO, RPO time.Duration
+	LeftToPerson            string
 	// Waiting is what the system waits for a person to decide, if nobody serves at the end.
 	Waiting string
 }
@@ -152,7 +156,7 @@ type world struct {
 	lostSite                  *site
 	siteRTO, clientRTO, rpo   time.Duration
 	terms, acknowledged, lost int
-	waiting                   string
+	waiting, leftToPerson     string
 }
 
 // site is one region: its database, its wardens, its application.
@@ -195,6 +199,9 @@ func Run(seed uint64, opt Options) Result {
 	w.trace("profile %s, lease %v, margin %v, settings %+v", w.profile, w.lease, w.margin, w.settings)
 	end := w.scheduleFaults()
 	w.runUntil(end)
+	if w.lostSite != nil && w.clientRTO == 0 {
+		w.leftToPerson = w.decisionAwaited()
+	}
 	w.heal()
 	w.settle()
 	if w.violation == "" {
@@ -303,11 +310,11 @@ func (w *world) draw() {
 	w.refuses = w.chance(0.3)
 	w.profile = w.drawProfile()
 	w.ownSettings = w.profile == RegionLoss || w.chance(0.5)
-	w.settings.Mode = failover.Automatic
 	if w.profile == RegionLoss {
 		w.slow = 0
 		return
 	}
+	w.settings.Mode = failover.Automatic
 	if !w.ownSettings {
 		s := &w.settings
 		s.MaxLag = w.lease + w.lease/4
@@ -404,7 +411,8 @@ func (w *world) result(seed uint64) Result {
 		Seed: seed, Profile: w.profile, Violation: w.violation, Terms: w.terms, Acknowledged: w.acknowledged, Lost: w.lost,
 		Steps: w.steps, Pins: int(w.pinsConfirmed),
 		OwnSettings: w.ownSettings, Outage: w.outage, SiteRTO: w.siteRTO, ClientRTO: w.clientRTO, RPO: w.rpo, Waiting: w.waiting,
+		LeftToPerson: w.leftToPerson,
 	}
-	r.RegionLost = w.profile == RegionLoss && w.clientRTO > 0 && w.violation == ""
+	r.RegionLost = w.profile == RegionLoss && w.violation == ""
 	return r
 }
