@@ -62,6 +62,9 @@ func (p *process) ask(limit time.Duration, to place, serve func(), done func(ans
 // effect sends a request that changes something, which is where traps lie.
 func (p *process) effect(limit time.Duration, to place, serve func(), done func(answered bool)) {
 	c := p.newCall(limit, to, serve, done)
+	if to.kind == toStore && p.lateWrites > 0 {
+		c.there += p.w.between(0, p.w.lease)
+	}
 	switch kind := p.sprung(); kind {
 	case crashBefore:
 		p.w.trace("%s crashes before an effect", p.name)

@@ -79,6 +79,7 @@ var faults = []fault{
 	counted("store unreachable", func(_ *world, s *site) *int { return &s.storeCut }),
 	counted("store slow", func(_ *world, s *site) *int { return &s.storeSlow }),
 	counted("store takes no writes", func(w *world, s *site) *int { return &w.store.readOnly[s.index] }),
+	counted("a warden's writes to the store come late", func(_ *world, s *site) *int { return &s.wardens[0].lateWrites }),
 	counted("store gone", func(w *world, _ *site) *int { return &w.store.gone }),
 	counted("replica down", func(w *world, s *site) *int { return &w.store.replicaDown[s.index] }),
 	counted("witness lost", func(w *world, _ *site) *int { return &w.store.witnessDown }),
@@ -179,6 +180,9 @@ func (w *world) scheduleFaults() instant {
 	case Handover:
 		for at := quietBefore + w.between(0, 8*time.Second); at < end-10*time.Second; at += w.between(10*time.Second, 40*time.Second) {
 			w.scheduleHandover(at, end)
+			if w.chance(0.3) {
+				w.scheduleUndone(at, end)
+			}
 		}
 	case Stale:
 		end = 2 * faultPhase
@@ -313,6 +317,42 @@ func (w *world) scheduleHandover(at, end instant) {
 	})
 }
 
+// scheduleUndone lets a hand-over that was asked for be undone when the writer has just moved, while what the holder's
+// wardens write is on its way for long: the request is withdrawn, the writer moved back by hand, and the other site cut off
+// before its copy shows what came of that.
+func (w *world) scheduleUndone(at, end instant) {
+	w.atActive(at, func(active *site) {
+		term := w.store.record.Term
+		moved := func(to *site) bool {
+			return w.control.writer == to && !w.control.moving && w.store.record.Term == term
+		}
+		w.when(end, func() bool { return moved(active.peer) }, func() {
+			w.inject(byName("operator wants the site and withdraws"), active.peer, w.now, 0, end)
+			w.inject(byName("operator switches over by hand"), active, w.now+time.Millisecond, 0, end)
+			w.when(w.now+10*time.Second, func() bool { return moved(active) }, func() {
+				w.inject(byName("sites partitioned"), active, w.now, w.lasting(), end)
+			})
+		})
+		w.when(end, func() bool { return active.db.volume.row.drained >= term }, func() {
+			for _, d := range active.wardens {
+				d.lateWrites++
+				w.after(w.between(time.Second, 10*time.Second), func() { d.lateWrites = max(0, d.lateWrites-1) })
+			}
+		})
+	})
+}
+
+// when does something once it is time for it, if that comes before the limit.
+func (w *world) when(limit instant, due func() bool, do func()) {
+	switch {
+	case w.now > limit || w.healedAt > 0:
+	case due():
+		do()
+	default:
+		w.after(20*time.Millisecond, func() { w.when(limit, due, do) })
+	}
+}
+
 // heal ends every fault that is still on.
 func (w *world) heal() {
 	w.replicate()
@@ -329,7 +369,7 @@ func (w *world) heal() {
 			thawSite(w, s)
 		}
 		for _, p := range s.processes() {
-			p.trap = trap{}
+			p.trap, p.lateWrites = trap{}, 0
 			for p.stopped > 0 {
 				p.thaw()
 			}

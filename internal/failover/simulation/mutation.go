@@ -28,8 +28,11 @@ const (
 	HolderNameGivesTrust
 	// WatchFromRequest starts the watch at the beginning of the read that first showed a renewal (P5).
 	WatchFromRequest
+	// AcquireNamesTerm lets a write of the next term name the term that it follows instead of the version, so that it lands
+	// over a renewal that came since (P2).
+	AcquireNamesTerm
 	// ClearInsteadOfTakeBack takes a hand-over back by clearing the fields and the seal, under the same term, with writes
-	// that name term and holder instead of the version (P2).
+	// within a term that name term and holder instead of the version: one of the hand-over's lands after it (P2).
 	ClearInsteadOfTakeBack
 	// LocalSettings trusts the longer lease of the warden's own configuration before the record has it (P3).
 	LocalSettings
@@ -90,7 +93,7 @@ const (
 var names = [mutations]string{
 	NoMutation: "none", NoMargin: "no-margin", WallClock: "wall-clock", ClockThatStandsStill: "clock-that-stands-still",
 	TrustFromAnswer: "trust-from-answer", HolderNameGivesTrust: "holder-name-gives-trust", WatchFromRequest: "watch-from-request",
-	ClearInsteadOfTakeBack: "clear-instead-of-take-back", LocalSettings: "local-settings", EmptyStart: "empty-start", InitAtOnce: "init-at-once",
+	AcquireNamesTerm: "acquire-names-term", ClearInsteadOfTakeBack: "clear-instead-of-take-back", LocalSettings: "local-settings", EmptyStart: "empty-start", InitAtOnce: "init-at-once",
 	ServeFirst: "serve-first", IgnoreMode: "ignore-mode", IgnoreBudget: "ignore-budget",
 
 	ForeignLeaseRow: "foreign-lease-row", FenceAtStatementStart: "fence-at-statement-start", IntervalInSQL: "interval-in-sql",

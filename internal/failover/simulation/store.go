@@ -40,8 +40,11 @@ func (s *store) serves(w *world, replica *site) bool {
 // write is the conditional write, of the first version the creation; it reports whether the condition held.
 func (s *store) write(w *world, next *term.Record) bool {
 	named := s.record.Version == next.Version-1
-	if w.mutation == ClearInsteadOfTakeBack {
-		named = s.record.Holder == next.Holder && s.record.Term == next.Term || s.record.Term == next.Term-1
+	switch w.mutation {
+	case AcquireNamesTerm:
+		named = named || s.record.Term == next.Term-1
+	case ClearInsteadOfTakeBack:
+		named = named || s.record.Holder == next.Holder && s.record.Term == next.Term
 	}
 	if s.exists && !named || !s.exists && next.Version != 1 {
 		return false
