@@ -262,6 +262,9 @@ type control struct {
 // longestMove is the longest that the service takes to make another cluster the writer.
 const longestMove = 15 * time.Second
 
+// longestRebuild is the longest that the service takes to begin to rebuild an old writer as a secondary.
+const longestRebuild = 40 * time.Second
+
 // takes is how long a move takes, from nearly nothing to long.
 func (c *control) takes() time.Duration {
 	switch c.w.rng.IntN(3) {
@@ -314,7 +317,7 @@ func (c *control) failover(target *site) {
 // volume is kept as a snapshot.
 func (c *control) rebuild(old *site, move int) {
 	w := c.w
-	w.after(w.between(time.Second, 40*time.Second), func() {
+	w.after(w.between(time.Second, longestRebuild), func() {
 		if c.move != move || c.writer == old {
 			return
 		}

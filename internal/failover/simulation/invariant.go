@@ -231,15 +231,20 @@ func (w *world) checkWritten(o *failover.Observation, next *term.Record) {
 	}
 }
 
-// checkServing is called when faults have been over for long (I5).
+// checkServing is called when faults have been over for long (I5). A gate that a warden names is an excuse only where
+// nothing but a person can go on.
 func (w *world) checkServing() {
 	if w.serving() {
 		return
 	}
 	w.waiting = w.decisionAwaited()
-	if w.waiting == "" {
+	switch {
+	case w.waiting == "":
 		w.fail("I5: nobody serves %v after the last fault, and no warden names a decision that it waits for: %s",
 			w.now-w.healedAt, w.describe())
+	case !w.stuck():
+		w.fail("I5: nobody serves %v after the last fault; a warden waits for %s, and the holder could go on: %s",
+			w.now-w.healedAt, w.waiting, w.describe())
 	}
 }
 

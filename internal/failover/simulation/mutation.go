@@ -72,6 +72,8 @@ const (
 	GrantWithoutSeal
 	// HoldOnWithoutWriter never releases a term (P15, P16).
 	HoldOnWithoutWriter
+	// NeverReturns leaves a term that nobody took released for ever, although its holder is well again (P15).
+	NeverReturns
 	// DropOldVolume rebuilds a secondary in place, whether or not its tail has been exported (P20).
 	DropOldVolume
 	// UnsaidTail brings a term into service without writing that the end of the one before may be missing (P20).
@@ -101,7 +103,8 @@ var names = [mutations]string{
 	PreparedTransactions:  "prepared-transactions",
 	AcknowledgeAfterLease: "acknowledge-after-lease", PromoteWithoutTerm: "promote-without-term", IgnoreLineage: "ignore-lineage",
 	IgnoreLag: "ignore-lag", GrantWithoutSeal: "grant-without-seal", HoldOnWithoutWriter: "hold-on-without-writer",
-	DropOldVolume: "drop-old-volume", UnsaidTail: "unsaid-tail", ReportWhatWas: "report-what-was", PinWithoutAbstention: "pin-without-abstention",
+	NeverReturns: "never-returns", DropOldVolume: "drop-old-volume", UnsaidTail: "unsaid-tail", ReportWhatWas: "report-what-was",
+	PinWithoutAbstention: "pin-without-abstention",
 	RandomReference: "random-reference", NotFoundMeansFailed: "not-found-means-failed",
 	SplitEntries: "split-entries",
 }
@@ -205,6 +208,10 @@ func (d *warden) mutate(o failover.Observation, decision failover.Decision) fail
 	case UnsaidTail:
 		if decision.Step == failover.RecordTerm {
 			decision.Record = nil
+		}
+	case NeverReturns:
+		if decision.Step == failover.Acquire && r.Holder == o.Site && r.State == term.Releasing {
+			return failover.Decision{Step: failover.Wait, Reason: "the other site may take the term for ever"}
 		}
 	case HoldOnWithoutWriter:
 		if decision.Step == failover.Release {

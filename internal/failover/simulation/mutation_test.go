@@ -42,6 +42,7 @@ var findings = map[simulation.Mutation]finding{
 	simulation.IgnoreLag:              {180, "I2"},
 	simulation.GrantWithoutSeal:       {41, "I1"},
 	simulation.HoldOnWithoutWriter:    {20, "I5"},
+	simulation.NeverReturns:           {1, "I5"},
 	simulation.DropOldVolume:          {20, "I2"},
 	simulation.UnsaidTail:             {31, "I2"},
 	simulation.ReportWhatWas:          {3077, "I2"},

@@ -96,6 +96,9 @@ func (d *warden) pinTick() {
 	d.after(d.renewEvery(), d.pinTick)
 }
 
+// longestPin is the longest that an operator pins a site for, in leases.
+const longestPin = 7
+
 // operatorPins is 'holdfast pin --site S': it writes the pin, waits until the other site's copy shows it and still is a
 // copy a lease and margin later, and only then lets it give a lease. The operator reaches both databases.
 func operatorPins(w *world, s *site) {
@@ -111,7 +114,7 @@ func operatorPins(w *world, s *site) {
 	}
 	w.pinned++
 	id := w.pinned
-	db.writePin(pin{id: id, term: t, site: s, server: db.server, at: db.now(), lasts: w.between(3*w.lease, 7*w.lease)})
+	db.writePin(pin{id: id, term: t, site: s, server: db.server, at: db.now(), lasts: w.between(3*w.lease, longestPin*w.lease)})
 	w.trace("an operator pins %s to term %d", s.name, t)
 	w.awaitPin(s, id, w.now+time.Minute)
 }

@@ -219,13 +219,24 @@ func (w *world) runUntil(end instant) {
 	}
 }
 
-// settle waits until a site serves, or the system waits for a person and for nothing else, and no longer than all of its
-// patience.
-func (w *world) settle() {
+// patience is how long it may take after the last fault until a site serves: a hand-over that does not come about is given
+// up, an outage that faults have left is noticed, the term that follows is watched out and, if nobody takes it, left lying
+// for as long again, a writer is moved, an old volume is rebuilt, and the next renewal is due. A pin may still stand.
+func (w *world) patience() time.Duration {
 	set := &w.settings
 	threshold := max(set.DatabaseThreshold, set.AppThreshold, set.BalancerThreshold)
-	// The last term: a pin may still stand.
-	limit := w.now + 3*set.HandoffTimeout + 6*(w.lease+w.margin) + 2*threshold + 2*time.Minute + 8*w.lease
+	patience := set.HandoffTimeout + threshold + 4*(w.lease+w.margin) + longestMove + longestRebuild + w.lease
+	for _, s := range w.sites {
+		if p, there := w.pinOf(s.db.volume); there && !p.ended {
+			return patience + longestPin*w.lease + w.margin
+		}
+	}
+	return patience
+}
+
+// settle waits until a site serves, or the system waits for a person and for nothing else, and no longer than its patience.
+func (w *world) settle() {
+	limit := w.now + w.patience()
 	stuckSince := w.now
 	for w.now < limit && w.violation == "" {
 		w.runUntil(w.now + endEvery)
