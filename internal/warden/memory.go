@@ -34,15 +34,10 @@ func (w *Warden) learn(r term.Record, asked, answered term.Instant) (trusted boo
 	defer m.mu.Unlock()
 	before, expired := m.Store.Record, m.Watch.Expired(m.Store.Record)
 	trusted = m.Learn(w.cfg.Site, r, asked, answered)
-	if changedHands(before, m.Store.Record) || !expired && m.Watch.Expired(m.Store.Record) {
+	if failover.ChangedHands(before, m.Store.Record) || !expired && m.Watch.Expired(m.Store.Record) {
 		signal(w.loopNow)
 	}
 	return trusted
-}
-
-// changedHands: more than a renewal lies between two records, so that the loop has something to decide.
-func changedHands(a, b term.Record) bool {
-	return a.Term != b.Term || a.State != b.State || a.ServedTerm != b.ServedTerm || (a.Wanted == nil) != (b.Wanted == nil)
 }
 
 // unlearned takes into account that nobody answered; what was known stays.

@@ -113,10 +113,10 @@ func TestHurry(t *testing.T) {
 			o.Store.Record.Holder, o.Store.Record.ServedTerm, o.For = "primary", 2, failover.Durations{}
 		}, false},
 	} {
-		if hurried(at(time.Second, c.change)) != c.want {
+		if failover.Hurried(at(time.Second, c.change)) != c.want {
 			t.Errorf("%s: hurried is not %v", name, c.want)
 		}
-		if hurried(at(time.Hour, c.change)) {
+		if failover.Hurried(at(time.Hour, c.change)) {
 			t.Errorf("%s: hurried for an hour", name)
 		}
 	}

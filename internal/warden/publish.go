@@ -24,8 +24,7 @@ func (w *Warden) runPublisher(ctx context.Context) {
 		case <-w.publishNow:
 		}
 		b := w.beacon(sequence)
-		news := b.Ready != last.Ready || b.LineageTerm != last.LineageTerm || b.DrainedTerm != last.DrainedTerm
-		if now := w.boot(); !news && began != 0 && now.Sub(began) < w.renewEvery() {
+		if now := w.boot(); !failover.News(last, b) && began != 0 && now.Sub(began) < w.renewEvery() {
 			continue
 		}
 		began, last, sequence = w.boot(), b, b.Sequence

@@ -253,8 +253,8 @@ func TestWhatIsAskedAgainWithinAPeriod(t *testing.T) {
 		if row.refused {
 			o.SwitchoverRefused = 2
 		}
-		last := attempt{step: failover.Promote, lossy: row.was, began: 100}
-		if got := last.mayFollow(o, failover.Decision{Step: failover.Promote, Lossy: row.lossy}, row.now, 10); got != row.want {
+		last := failover.Attempt{Step: failover.Promote, Lossy: row.was, Began: 100}
+		if got := last.MayFollow(o, failover.Decision{Step: failover.Promote, Lossy: row.lossy}, row.now, 10); got != row.want {
 			t.Errorf("%s: %t, want %t", row.name, got, row.want)
 		}
 	}

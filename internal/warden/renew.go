@@ -13,13 +13,6 @@ import (
 // record, so losing once is common and losing three times is not.
 const renewalTries = 3
 
-// How often a standby reads the record: a watch starts at the answer that showed the last renewal first, so whatever
-// lies between the two is added to every takeover.
-const (
-	watchPerLease = 40
-	watchFloor    = 100 * time.Millisecond
-)
-
 // runRenewer renews the lease as long as the own site holds the term (P4), and watches the record as long as the other
 // one does (P5). It shares nothing with the other activities but the memory, so that none of them can delay it.
 func (w *Warden) runRenewer(ctx context.Context) {
@@ -30,23 +23,12 @@ func (w *Warden) runRenewer(ctx context.Context) {
 			w.renew(ctx)
 		} else {
 			_, _ = w.read(ctx) // the memory keeps the outcome
-			pause = w.untilNextLook()
+			pause = failover.NextLook(w.observation())
 		}
 		if !rest(ctx, pause-w.boot().Sub(began), w.renewNow) {
 			return
 		}
 	}
-}
-
-// untilNextLook is the time to a standby's next read: the end of the watch is not slept past.
-func (w *Warden) untilNextLook() time.Duration {
-	o := w.observation()
-	r := o.Store.Record
-	pause := max(r.Lease()/watchPerLease, watchFloor)
-	if left := r.Lease() + r.Margin() - o.Watch.Stood(); left > 0 && o.Store.Readable {
-		pause = min(pause, left)
-	}
-	return pause
 }
 
 // renew tries to renew once, against a fresh record.
