@@ -162,11 +162,17 @@ func (d *database) extend(t term.Number, validUntil time.Duration, renewal int64
 	d.probe(fresh)
 }
 
-func (d *database) record(t term.Number) {
-	if d.writer && !slices.Contains(d.volume.terms, t) && (len(d.volume.terms) == 0 || t > d.volume.terms[len(d.volume.terms)-1]) {
+// record puts a term into the lineage, and reports whether it is there for the own site.
+func (d *database) record(t term.Number) bool {
+	if !d.writer {
+		return false
+	}
+	if t > d.newestTerm() {
 		d.commit(change{served: t})
 		d.w.servedBy[t] = d.site
+		return true
 	}
+	return slices.Contains(d.volume.terms, t) && d.w.servedBy[t] == d.site
 }
 
 func (d *database) seal(t term.Number) {

@@ -5,7 +5,8 @@
 // # What is real
 //
 // [failover.Decide], [failover.Renew], [failover.Readiness], [failover.Judge], [failover.Memory] (what a warden learns
-// from answers, when a renewal gives trust, since when conditions hold) and the arithmetic of package term. The wardens'
+// from answers, when a renewal gives trust, since when conditions hold), what sets the pace ([failover.Pace],
+// [failover.NextLook], [failover.Attempt], [failover.News]) and the arithmetic of package term. The wardens'
 // activities around them (renewer, extender, loop, publisher, and one step at a time) follow package warden call by
 // call, with its limits, its retries and its order of asking, and are checked against the real ones on the twin.
 //

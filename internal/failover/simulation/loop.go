@@ -14,12 +14,12 @@ const afterEffect = 10 * time.Millisecond
 // observe asks everybody: first the database, then its control plane, then the record, and beside them the beacons and
 // the application, in the order that package warden explains.
 func (d *warden) observe() {
-	d.observing = true
+	d.observing, d.pausing = true, false
 	l := &d.look // the only one under way
 	*l = look{began: d.now(), waiting: 3}
 	d.databaseView(func(v failover.DatabaseView) {
 		l.database = v
-		d.clusterView(func(v failover.ClusterView) {
+		d.clusterSince(&l.database, func(v failover.ClusterView) {
 			l.cluster = v
 			if l.database.Writer && v.Writer == d.site.peer.name {
 				d.sealedSince(&l.database, d.readToo)
@@ -29,7 +29,7 @@ func (d *warden) observe() {
 		})
 	})
 	d.beacons(0, d.join)
-	d.appView(func(v failover.AppView) { l.app = v; d.join() })
+	d.appSince(func(v failover.AppView) { l.app = v; d.join() })
 }
 
 // look is an observation under way: three chains of requests, which end in [warden.join].
@@ -70,6 +70,43 @@ func (d *warden) sealedSince(before *failover.DatabaseView, done func()) {
 			before.SealedTerm, before.DrainedTerm, before.LeaseValid = again.SealedTerm, again.DrainedTerm, again.LeaseValid
 		}
 		done()
+	})
+}
+
+// answers are what the control planes said last, when they were asked, and over which state of the database.
+type answers struct {
+	cluster             failover.ClusterView
+	database            failover.DatabaseView
+	app                 failover.AppView
+	clusterAt, appAsked term.Instant
+}
+
+func (d *warden) clusterSince(database *failover.DatabaseView, done func(failover.ClusterView)) {
+	a, now := &d.answers, d.now()
+	same := a.database.Reachable == database.Reachable && a.database.Writer == database.Writer &&
+		a.database.HighestTerm() == database.HighestTerm() && a.database.SealedTerm == database.SealedTerm &&
+		a.database.DrainedTerm == database.DrainedTerm
+	if a.clusterAt != 0 && same && now.Sub(a.clusterAt) < d.reuse {
+		done(a.cluster)
+		return
+	}
+	a.database, a.clusterAt = *database, now
+	d.clusterView(func(v failover.ClusterView) {
+		a.cluster = v
+		done(v)
+	})
+}
+
+func (d *warden) appSince(done func(failover.AppView)) {
+	a, now := &d.answers, d.now()
+	if a.appAsked != 0 && now.Sub(a.appAsked) < d.reuse {
+		done(a.app)
+		return
+	}
+	a.appAsked = now
+	d.appView(func(v failover.AppView) {
+		a.app = v
+		done(v)
 	})
 }
 
@@ -148,30 +185,36 @@ func (d *warden) observed(l *look) {
 			d.w.trace("%s: %s: %s %v", d.name, decision.Step, decision.Reason, decision.Refusals)
 		}
 		d.decision = decision
-		if decision.Step != failover.Wait && d.mayFollow(&o, &decision) {
-			d.busy, d.last, d.lastLossy, d.lastBegan = true, decision.Step, decision.Lossy, d.now()
+		if decision.Step != failover.Wait && d.last.MayFollow(o, decision, d.now(), d.renewEvery()) {
+			d.busy, d.last = true, failover.Attempt{Step: decision.Step, Lossy: decision.Lossy, Began: d.now()}
 			d.execute(o, decision, d.finished)
 		}
 	}
+	var every time.Duration
+	every, d.reuse = failover.Pace(o, d.busy, d.renewEvery())
 	d.observing = false
-	if d.effective {
-		d.pause(afterEffect)
-		return
-	}
-	d.pause(d.pace(&o) - d.now().Sub(began))
+	d.pause(every - d.now().Sub(began))
 }
 
-func (d *warden) mayFollow(o *failover.Observation, decision *failover.Decision) bool {
-	instead := decision.Lossy && !d.lastLossy && o.SwitchoverRefused == o.Store.Record.Term
-	switch decision.Step {
-	case failover.Promote, failover.MoveWriter, failover.ExportTail:
-		return d.last != decision.Step || instead || d.now().Sub(d.lastBegan) >= d.renewEvery()
-	}
-	return true
-}
-
+// pause lets the loop wait until the next observation is due: after wait, at a signal, or soon after a step took effect.
 func (d *warden) pause(wait time.Duration) {
-	d.effective = false
+	if d.done && (!d.loopNow || d.w.chance(0.5)) { // of two signals one is taken, and nobody knows which
+		effective := d.effective
+		d.busy, d.done, d.effective = false, false, false
+		if effective {
+			d.lookAfter(afterEffect)
+			return
+		}
+	}
+	if d.loopNow {
+		d.loopNow, wait = false, 0
+	}
+	d.pausing = true
+	d.lookAfter(wait)
+}
+
+// lookAfter lets the next observation begin after wait, unless something else makes it due.
+func (d *warden) lookAfter(wait time.Duration) {
 	d.round++
 	round := d.round
 	d.after(wait, func() {
@@ -181,46 +224,27 @@ func (d *warden) pause(wait time.Duration) {
 	})
 }
 
+// loopSoon is a signal that the record has changed hands, or a watch has ended.
+func (d *warden) loopSoon() {
+	if !d.pausing {
+		d.loopNow = true
+		return
+	}
+	d.pausing = false
+	d.lookAfter(0)
+}
+
 // finished is called when a step has ended; one that took effect makes the next observation due soon.
 func (d *warden) finished(effective bool) {
+	if !d.pausing {
+		d.done, d.effective = true, effective
+		return
+	}
 	d.busy = false
-	if !effective {
-		return
+	if effective {
+		d.pausing = false
+		d.lookAfter(afterEffect)
 	}
-	if d.observing {
-		d.effective = true
-		return
-	}
-	d.pause(afterEffect)
-}
-
-// pace is the time from one observation to the next. What package warden saves by using a control plane's answer twice
-// while it hurries, this one asks for anew.
-func (d *warden) pace(o *failover.Observation) time.Duration {
-	r, period := &o.Store.Record, d.renewEvery()
-	switch {
-	case hurried(o):
-		return max(period/25, 100*time.Millisecond)
-	case d.busy || r.State == term.Granted || r.Wanted != nil || r.Holder == o.Site && r.ServedTerm < r.Term:
-		return period / 4
-	}
-	return period
-}
-
-// hurried: it is this site's turn, and has not been for so long that something else is wrong.
-func hurried(o *failover.Observation) bool {
-	r := &o.Store.Record
-	switch {
-	case r.Version == 0:
-		return false
-	case r.Holder == o.Site && r.ServedTerm < r.Term:
-		return o.For.Unserved < o.Settings.HandoffTimeout
-	case r.Holder == o.Site:
-		return r.State == term.Held && o.For.Handoff > 0 && o.For.Handoff < o.Settings.HandoffTimeout
-	case r.State == term.Granted:
-		return r.GrantedTo == o.Site && o.For.Handoff < o.Settings.HandoffTimeout
-	}
-	return r.Wanted != nil && r.Wanted.Site == o.Site && o.For.Wanted < o.Settings.HandoffTimeout
 }
 
 // execute does one step, once.
@@ -329,8 +353,9 @@ func (d *warden) moveWriter(t term.Number, done func(bool)) {
 
 func (d *warden) recordTerm(t term.Number, done func(bool)) {
 	d.underTrust(t, done, func(left time.Duration) {
-		d.effect(left, d.database(), func() { d.site.db.record(t) }, func(answered bool) {
-			if !answered {
+		recorded := false
+		d.effect(left, d.database(), func() { recorded = d.site.db.record(t) }, func(answered bool) {
+			if !answered || !recorded {
 				done(false)
 				return
 			}

@@ -17,19 +17,25 @@ type warden struct {
 	memory   failover.Memory
 	decision failover.Decision
 	look     look
-	// The loop: whether an observation is under way, whether a step is, and the step that was begun last.
-	observing, busy, effective bool
-	last                       failover.Step
-	lastLossy                  bool
-	lastBegan                  term.Instant
-	// round tells the pauses of the loop apart: a step that took effect cuts one short.
-	round int
+	answers  answers
+	// The loop: whether an observation is under way, whether a step is, and the step that was begun last. A step that ends
+	// during an observation is done, and effective, until the next pause takes note of it; loopNow is a signal that a pause
+	// has not taken yet.
+	observing, busy, done, effective, loopNow bool
+	last                                      failover.Attempt
+	// reuse is how long an answer of a control plane may be used again.
+	reuse time.Duration
+	// round tells the pauses of the loop apart; pausing: one is under way that a signal ends.
+	round   int
+	pausing bool
 	// The renewer, the extender and the publisher hold one signal at most; renewRound tells the renewer's pauses apart.
 	renewing, renewAgain     bool
 	renewRound               int
 	extending, extendAgain   bool
 	publishing, publishAgain bool
 	sequence                 int64
+	published                term.Beacon
+	publishedAt              term.Instant
 	// localLease is how much longer a lease the warden's own settings say, which only LocalSettings lets it trust.
 	localLease time.Duration
 	observedAt term.Instant
@@ -128,16 +134,20 @@ func (d *warden) readAt(replica int, began term.Instant, done func(ok bool)) {
 	})
 }
 
-// learn takes a record into account that was asked for, by a read or a write that began at began, and wakes the
-// extender if it gave trust.
+// learn takes a record into account that was asked for, by a read or a write that began at began. It wakes the extender if
+// that gave trust, and the loop if there is something to decide.
 func (d *warden) learn(r *term.Record, asked, began term.Instant) {
 	now := d.now()
 	if d.w.mutation == HolderNameGivesTrust && r.Holder == d.site.name {
 		d.memory.Sent(*r, asked)
 	}
+	before, expired := d.memory.Store.Record, d.memory.Watch.Expired(d.memory.Store.Record)
 	trusted := d.memory.Learn(d.site.name, *r, asked, now)
 	if d.w.mutation == WatchFromRequest && d.memory.Watch.Stood() == 0 {
 		d.memory.Watch = term.Watch{}.Observe(*r, began).Observe(*r, now)
+	}
+	if after := &d.memory.Store.Record; failover.ChangedHands(before, *after) || !expired && d.memory.Watch.Expired(*after) {
+		d.loopSoon()
 	}
 	if trusted {
 		if d.w.mutation == LocalSettings {
@@ -175,43 +185,39 @@ func (d *warden) write(next term.Record, renews bool, done func(written)) {
 
 func (d *warden) writeAt(replica int, next *term.Record, before term.Instant, done func(written)) {
 	asked := d.now()
-	landed := false
+	landed, refused := false, false
 	d.effect((next.Lease()-next.Margin())/4, d.site.replicas()[replica], func() {
-		if d.w.store.readOnly[d.site.index] == 0 {
+		if refused = d.w.store.readOnly[d.site.index] > 0; !refused {
 			landed = d.w.store.write(d.w, next)
 		}
 	}, func(answered bool) {
-		if answered && landed {
+		outcome := uncertain
+		switch {
+		case answered && landed:
 			d.learn(next, asked, before)
 			done(confirmed)
 			return
-		}
-		if !answered && replica == 0 {
+		case answered && !refused:
+			outcome = conflict
+		case replica == 0:
 			d.writeAt(1, next, before, done)
 			return
 		}
-		outcome := uncertain
-		if answered {
-			outcome = conflict
-		}
 		// A conflict at the second replica may be the own write, landed at the first, whose answer was lost.
 		d.read(func(ok bool) {
-			switch {
-			case !ok:
-				done(uncertain)
-			case d.memory.Store.Record.Nonce == next.Nonce:
-				done(confirmed)
-			default:
-				done(outcome)
+			if ok && d.memory.Store.Record.Nonce == next.Nonce {
+				outcome = confirmed
 			}
+			done(outcome)
 		})
 	})
 }
 
-// renewTick renews as long as the own site holds the term.
+// renewTick renews as long as the own site holds the term, and reads the record as long as the other one does.
 func (d *warden) renewTick() {
 	began := d.now()
 	d.renewing = true
+	pause := d.renewEvery()
 	next := func() {
 		d.renewing = false
 		d.renewRound++
@@ -221,14 +227,17 @@ func (d *warden) renewTick() {
 			return
 		}
 		round := d.renewRound
-		d.after(d.renewEvery()-d.now().Sub(began), func() {
+		d.after(pause-d.now().Sub(began), func() {
 			if round == d.renewRound && !d.renewing {
 				d.renewTick()
 			}
 		})
 	}
 	if d.known() && d.memory.Store.Record.Holder != d.site.name {
-		next()
+		d.read(func(bool) {
+			pause = failover.NextLook(d.observation())
+			next()
+		})
 		return
 	}
 	d.renew(3, next)
@@ -349,35 +358,34 @@ func (d *warden) extendUntil(r *term.Record, trust term.Trust, done func()) {
 	})
 }
 
-// publishSoon lets the publisher write the site's beacon.
+// publishSoon lets the publisher write the site's beacon, about once per renewal period, and at once if it is news.
 func (d *warden) publishSoon() {
 	if d.publishing {
 		d.publishAgain = true
 		return
 	}
-	d.publishing = true
-	began := d.now()
-	b := d.beacon()
+	now, b := d.now(), d.beacon()
+	if d.publishedAt != 0 && now.Sub(d.publishedAt) < d.renewEvery() && !failover.News(d.published, *b) {
+		return
+	}
+	d.publishing, d.published, d.publishedAt, d.sequence = true, *b, now, b.Sequence
 	d.putBeacon(0, b, func() {
-		d.after(d.renewEvery()-d.now().Sub(began), func() {
-			d.publishing = false
-			if d.publishAgain {
-				d.publishAgain = false
-				d.publishSoon()
-			}
-		})
+		d.publishing = false
+		if d.publishAgain {
+			d.publishAgain = false
+			d.publishSoon()
+		}
 	})
 }
 
 func (d *warden) beacon() *term.Beacon {
 	o := d.observation()
-	d.sequence = max(d.sequence, o.OwnBeacon.Sequence) + 1
 	ready, because := failover.Readiness(o)
 	if ready {
 		because = ""
 	}
 	b := &term.Beacon{
-		Deployment: "simulated", Site: d.site.name, Sequence: d.sequence, Warden: d.name, Ready: ready, NotReadyBecause: because,
+		Deployment: "simulated", Site: d.site.name, Sequence: max(d.sequence, o.OwnBeacon.Sequence) + 1, Warden: d.name, Ready: ready, NotReadyBecause: because,
 		LineageTerm: o.Database.HighestTerm(), DrainedTerm: o.Database.DrainedTerm, CoveredUntil: o.Database.ValidUntil,
 		ObservedWriter: o.Cluster.Writer, RunningTasks: o.App.RunningTasks, HealthyTargets: o.App.HealthyTargets,
 		Approval: o.OwnBeacon.Approval, At: o.WallClock,
@@ -390,12 +398,13 @@ func (d *warden) beacon() *term.Beacon {
 
 func (d *warden) putBeacon(replica int, b *term.Beacon, done func()) {
 	store := &d.w.store
+	refused := false
 	d.effect(d.attemptLimit(), d.site.replicas()[replica], func() {
-		if store.readOnly[d.site.index] == 0 {
+		if refused = store.readOnly[d.site.index] > 0; !refused {
 			store.beacons[d.site.index] = b
 		}
 	}, func(answered bool) {
-		if !answered && replica == 0 {
+		if (!answered || refused) && replica == 0 {
 			d.putBeacon(1, b, done)
 			return
 		}
