@@ -16,18 +16,19 @@ const (
 	toControl
 )
 
-// reaches reports whether a request from a site arrives at a place now.
-func (w *world) reaches(from *site, to place) bool {
+// reaches reports whether a request of a process arrives at a place now.
+func (w *world) reaches(p *process, to place) bool {
+	from := p.site
 	if !from.up || to.site != from && w.cut[linkSites] > 0 {
 		return false
 	}
 	switch to.kind {
 	case toStore:
-		return from.storeCut == 0 && w.store.serves(w, to.site)
+		return from.storeCut+p.storeCut == 0 && w.store.serves(w, to.site)
 	case toControl:
 		return to.site.up && to.site.controlDown == 0
-	default:
-		return to.site.up && to.site.db.down == 0
+	default: // only wardens ask: the application stands beside its database
+		return from.databaseCut == 0 && to.site.up && to.site.db.down == 0
 	}
 }
 
@@ -103,7 +104,7 @@ func (c *departure) run() { (*call)(c).depart() }
 
 func (c *call) depart() {
 	w := c.from.w
-	if !w.reaches(c.from.site, c.to) || w.chance(w.lossy) {
+	if !w.reaches(c.from, c.to) || w.chance(w.lossy) {
 		c.expire()
 		return
 	}
@@ -115,7 +116,7 @@ func (c *call) depart() {
 
 func (c *arrival) run() {
 	w := c.from.w
-	if !w.reaches(c.from.site, c.to) {
+	if !w.reaches(c.from, c.to) {
 		(*call)(c).expire()
 		return
 	}
@@ -126,7 +127,7 @@ func (c *arrival) run() {
 		return
 	}
 	c.serve()
-	if c.over || w.chance(w.lossy) || !w.reaches(c.from.site, c.to) {
+	if c.over || w.chance(w.lossy) || !w.reaches(c.from, c.to) {
 		(*call)(c).expire() // done, but nobody hears of it
 		return
 	}

@@ -153,8 +153,8 @@ type process struct {
 	// held is what came due during a freeze.
 	held []slot
 	trap trap
-	// lateWrites counts the faults that hold up what the process writes to the store.
-	lateWrites int
+	// lateWrites counts the faults that hold up what the process writes to the store, storeCut those that keep it alone from it.
+	lateWrites, storeCut int
 	// slept is the time frozen so far, which only a clock that stands still meanwhile would leave out.
 	slept    time.Duration
 	sleepsAt instant

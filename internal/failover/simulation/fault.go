@@ -77,6 +77,8 @@ var faults = []fault{
 	counted("application unhealthy", func(_ *world, s *site) *int { return &s.app.sick }),
 	{"application crash", func(_ *world, s *site) { s.restart(&s.app.process) }, nil},
 	counted("store unreachable", func(_ *world, s *site) *int { return &s.storeCut }),
+	counted("a warden cut from the store", func(_ *world, s *site) *int { return &s.wardens[1].storeCut }),
+	counted("wardens cut from their database", func(_ *world, s *site) *int { return &s.databaseCut }),
 	counted("store slow", func(_ *world, s *site) *int { return &s.storeSlow }),
 	counted("store takes no writes", func(w *world, s *site) *int { return &w.store.readOnly[s.index] }),
 	counted("a warden's writes to the store come late", func(_ *world, s *site) *int { return &s.wardens[0].lateWrites }),
@@ -87,6 +89,7 @@ var faults = []fault{
 	counted("sites partitioned", func(w *world, _ *site) *int { return &w.cut[linkSites] }),
 	counted("replication stalled", func(w *world, _ *site) *int { return &w.replicationStalled }),
 	counted("control plane down", func(_ *world, s *site) *int { return &s.controlDown }),
+	{"a warden's control plane is stale", func(w *world, s *site) { s.anyWarden().answeredFromCache(w.between(0, 4*time.Second)) }, nil},
 	counted("clients cut off", func(_ *world, s *site) *int { return &s.clientsCut }),
 	{"wall clocks stepped", stepClocks, nil},
 	{"operator wants the site", want, nil},
@@ -360,7 +363,7 @@ func (w *world) heal() {
 	w.store.gone, w.store.witnessDown, w.store.replicaDown, w.store.readOnly = 0, 0, [2]int{}, [2]int{}
 	w.cut, w.replicationStalled = [links]int{}, 0
 	for _, s := range w.sites {
-		s.storeCut, s.storeSlow, s.controlDown, s.clientsCut = 0, 0, 0, 0
+		s.databaseCut, s.storeCut, s.storeSlow, s.controlDown, s.clientsCut = 0, 0, 0, 0, 0
 		s.app.sick, s.app.gone, s.db.down = 0, 0, 0
 		for s.lost > 0 {
 			returnRegion(w, s)
@@ -369,7 +372,7 @@ func (w *world) heal() {
 			thawSite(w, s)
 		}
 		for _, p := range s.processes() {
-			p.trap, p.lateWrites = trap{}, 0
+			p.trap, p.lateWrites, p.storeCut = trap{}, 0, 0
 			for p.stopped > 0 {
 				p.thaw()
 			}

@@ -115,12 +115,22 @@ func (d *warden) clusterView(done func(failover.ClusterView)) {
 	var v failover.ClusterView
 	d.ask(d.callLimit(), place{toControl, d.site}, func() {
 		v = failover.ClusterView{Known: true, Writer: c.writer.name, Moving: c.moving, Member: true, Lossless: c.moving && c.switchingTo == d.site}
+		if d.w.now < d.staleUntil {
+			v = d.stale
+		}
 	}, func(answered bool) {
 		if !answered {
 			v = failover.ClusterView{Err: "no answer"}
 		}
 		done(v)
 	})
+}
+
+// answeredFromCache lets the control plane say to this warden for a while what it says now.
+func (d *warden) answeredFromCache(lasts time.Duration) {
+	c := &d.w.control
+	d.stale = failover.ClusterView{Known: true, Writer: c.writer.name, Moving: c.moving, Member: true}
+	d.staleUntil = d.w.now + lasts
 }
 
 // appView asks the balancer's control plane.

@@ -105,7 +105,7 @@ var names = [mutations]string{
 	IgnoreLag: "ignore-lag", GrantWithoutSeal: "grant-without-seal", HoldOnWithoutWriter: "hold-on-without-writer",
 	NeverReturns: "never-returns", DropOldVolume: "drop-old-volume", UnsaidTail: "unsaid-tail", ReportWhatWas: "report-what-was",
 	PinWithoutAbstention: "pin-without-abstention",
-	RandomReference: "random-reference", NotFoundMeansFailed: "not-found-means-failed",
+	RandomReference:      "random-reference", NotFoundMeansFailed: "not-found-means-failed",
 	SplitEntries: "split-entries",
 }
 

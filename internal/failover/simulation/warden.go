@@ -18,6 +18,9 @@ type warden struct {
 	decision failover.Decision
 	look     look
 	answers  answers
+	// stale is what a cache says that stands before the control plane until staleUntil.
+	stale      failover.ClusterView
+	staleUntil instant
 	// The loop: whether an observation is under way, whether a step is, and the step that was begun last. A step that ends
 	// during an observation is done, and effective, until the next pause takes note of it; loopNow is a signal that a pause
 	// has not taken yet.

@@ -167,7 +167,7 @@ type site struct {
 	peer  *site
 	up    bool
 	// Each counts faults that are on.
-	stopped, storeCut, storeSlow, controlDown, clientsCut, lost int
+	stopped, databaseCut, storeCut, storeSlow, controlDown, clientsCut, lost int
 
 	db      *database
 	wardens [2]*warden
