@@ -296,8 +296,8 @@ func (c *control) moved() {
 	}
 }
 
-// failover makes the target the writer without asking the old one, which learns of it when it can.
-func (c *control) failover(target *site) {
+// failover makes the target the writer without asking the old one, which learns of it when it can, and calls then.
+func (c *control) failover(target *site, then func()) {
 	w := c.w
 	if c.moving || c.writer == target || !target.up || target.db.down > 0 {
 		return
@@ -316,6 +316,7 @@ func (c *control) failover(target *site) {
 		target.db.writer, c.writer = true, target
 		c.moved()
 		c.rebuild(old, c.move)
+		then()
 	})
 }
 

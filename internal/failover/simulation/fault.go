@@ -464,8 +464,7 @@ func withdraw(w *world, _ *site) {
 }
 
 func failOverByHand(w *world, s *site) {
-	w.byHand++
-	w.control.failover(s)
+	w.control.failover(s, w.operatorForces)
 }
 
 // approve is 'holdfast approve' or 'holdfast failover', every other time with --allow-data-loss.

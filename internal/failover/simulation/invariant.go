@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"holdfast/internal/failover"
@@ -64,6 +65,8 @@ func (w *world) superseded(s *site, t term.Number) bool {
 
 // begun counts what a term begins without (I2): a hand-over loses nothing, and a takeover no more than its gate allows.
 func (w *world) begun(s *site, t term.Number) {
+	forced := w.forced
+	w.forced = false
 	var first, last instant
 	lost := 0
 	for i := range w.purchases {
@@ -75,7 +78,7 @@ func (w *world) begun(s *site, t term.Number) {
 		if p.lost || s.db.volume.status(p.payment) == approved {
 			continue
 		}
-		p.lost = true
+		p.lost, p.missingSince = true, w.latest
 		if lost == 0 || p.at < first {
 			first = p.at
 		}
@@ -89,12 +92,12 @@ func (w *world) begun(s *site, t term.Number) {
 	if w.lostSite != nil {
 		w.rpo = max(w.rpo, w.lostAt-first)
 	}
-	if w.grantedTerm == t && w.byHand == 0 {
+	if w.grantedTerm == t && !forced {
 		w.fail("I2: term %d was handed over to %s and lost %d acknowledged payments", t, s.name, lost)
 	}
 	// The gate measures on other clocks, which may run 1 % faster or slower.
 	limit := w.settings.MaxLag + w.settings.MaxLag/25 + time.Second
-	if w.byHand == 0 && last-first > limit {
+	if !forced && last-first > limit {
 		w.fail("I2: the takeover of term %d by %s lost payments of the last %v, although max_lag is %v",
 			t, s.name, last-first, w.settings.MaxLag)
 	}
@@ -107,14 +110,18 @@ func (w *world) checkDurable(tx *transaction) {
 	}
 }
 
-// acknowledge is called when the application answers its client.
-func (w *world) acknowledge(s *site, payment int32, t term.Number) {
+// acknowledge is called when the application answers its client, on the strength of a lease that ends at an instant (P10):
+// the application counted its rest on another clock.
+func (w *world) acknowledge(s *site, payment int32, t term.Number, leaseEnds instant) {
 	p := w.purchaseOf(payment)
+	if drift := (w.lease + w.lease/2) * 2 * driftPPM / 1_000_000; w.now > leaseEnds+drift {
+		w.fail("I1: payment %d was acknowledged at %s under term %d, %v after the end of its lease", payment, s.name, t, w.now-leaseEnds)
+	}
 	if w.superseded(s, t) && !w.handedOver(payment, t) {
 		w.fail("I1: payment %d was acknowledged at %s under term %d after term %d had begun", payment, s.name, t, w.latest)
 	}
 	if !p.acknowledged {
-		p.acknowledged, p.at = true, w.now
+		p.acknowledged, p.at, p.term = true, w.now, t
 		w.acknowledged++
 	}
 	w.measure(s, p.customer)
@@ -195,17 +202,23 @@ func (w *world) checkKept() {
 // that the end of a term is missing, whoever moved the writer. Where one was moved away and came back before another term was
 // served nobody can tell.
 func (w *world) checkSaid() {
-	if w.recreated || w.backAgain || len(w.store.record.TailOf) > 0 || !w.serving() {
+	if w.recreated || w.backAgain || !w.serving() {
 		return
 	}
 	for i := range w.purchases {
 		p := &w.purchases[i]
-		if p.acknowledged && !w.exported[p.payment] && w.control.writer.db.volume.status(p.payment) != approved {
+		if p.acknowledged && !w.exported[p.payment] && w.control.writer.db.volume.status(p.payment) != approved && !w.said(p) {
 			w.fail("I2: payment %d was acknowledged at %v and is missing in the database of %s, and neither an export nor the record says so",
 				p.payment, p.at, w.control.writer.name)
 			return
 		}
 	}
+}
+
+// said: the record says that the end of the term is missing under which the payment was acknowledged, or of one that its
+// holder went on under, on the same volume, until that was lost.
+func (w *world) said(p *purchase) bool {
+	return slices.ContainsFunc(w.store.record.TailOf, func(t term.Number) bool { return p.term <= t && t <= p.missingSince })
 }
 
 // checkWritten is called when a step's write is confirmed: who may decide that a term moves (P17), and how often it moves

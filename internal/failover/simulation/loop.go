@@ -307,12 +307,13 @@ func (d *warden) execute(o failover.Observation, decision failover.Decision, don
 }
 
 func (d *warden) writeStep(o *failover.Observation, next term.Record, renews bool, done func(bool)) {
+	next.Journal = ""
+	if a := o.OwnBeacon.Approval; a != nil && a.AllowDataLoss && a.Term == o.Store.Record.Term && d.w.mutation != IgnoreLineage {
+		next.Journal = forces
+	}
 	d.write(next, renews, func(outcome written) {
 		if outcome == confirmed {
 			d.w.checkWritten(o, &next)
-		}
-		if outcome == confirmed && next.Term > o.Store.Record.Term {
-			d.w.acquired(o, &next)
 		}
 		done(outcome != uncertain) // a lost race is decided again at once
 	})
@@ -347,7 +348,7 @@ func (d *warden) promote(t term.Number, lossy bool, done func(bool)) {
 			})
 			return
 		}
-		d.effect(left, place{toControl, d.site}, func() { c.failover(d.site) }, func(bool) { done(false) })
+		d.effect(left, place{toControl, d.site}, func() { c.failover(d.site, func() {}) }, func(bool) { done(false) })
 	})
 }
 

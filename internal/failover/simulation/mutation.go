@@ -226,7 +226,7 @@ func (d *warden) mutate(o failover.Observation, decision failover.Decision) fail
 func (d *warden) promoteFirst(step failover.Step, t term.Number, done func(bool)) {
 	c := &d.w.control
 	if step == failover.Promote {
-		d.effect(d.callLimit(), place{toControl, d.site}, func() { c.failover(d.site) }, func(bool) { done(false) })
+		d.effect(d.callLimit(), place{toControl, d.site}, func() { c.failover(d.site, func() {}) }, func(bool) { done(false) })
 		return
 	}
 	if step != failover.RecordTerm {

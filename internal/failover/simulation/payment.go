@@ -15,8 +15,10 @@ type purchase struct {
 	// acknowledged says that somebody was told that it is paid, at an instant.
 	acknowledged bool
 	at           instant
-	// lost says that it was found missing when a later term began.
-	lost bool
+	term         term.Number
+	// lost says that it was found missing when a later term began, than missingSince.
+	lost         bool
+	missingSince term.Number
 	// customer says that the client by whom the time to recover is measured would have been sent to the same site.
 	customer bool
 }
@@ -97,7 +99,7 @@ func (a *application) take(payment int32) {
 	case approved:
 		// The recorded answer may be repeated only under a lease (P10).
 		if r := v.row; db.valid(r) {
-			a.w.acknowledge(a.site, payment, r.term)
+			a.w.acknowledge(a.site, payment, r.term, a.w.now)
 		}
 	case declined:
 		a.w.declined(payment)
@@ -124,7 +126,7 @@ func (tx *transaction) answer() {
 	a := tx.app
 	late := a.boot() >= tx.deadline && a.w.mutation != AcknowledgeAfterLease
 	if tx.recorded == approved && !late {
-		a.w.acknowledge(a.site, tx.payment, tx.term)
+		a.w.acknowledge(a.site, tx.payment, tx.term, tx.leaseEnds)
 	}
 }
 
@@ -209,6 +211,8 @@ type transaction struct {
 	// term is what the check passed under, deadline until when the commit may be acknowledged, on payd's clock (P10).
 	term     term.Number
 	deadline term.Instant
+	// leaseEnds is when the lease that the check passed under ends, if nobody extends it.
+	leaseEnds instant
 	// recorded is the payment's status after the commit.
 	recorded status
 	done     func(*transaction)
@@ -275,9 +279,10 @@ func (tx *transaction) check() {
 	}
 	r := db.volume.row
 	passes := db.valid(r)
-	tx.deadline = tx.sent
+	tx.deadline, tx.leaseEnds = tx.sent, w.now
 	if passes {
-		tx.deadline = tx.sent.Add(r.validUntil - db.now())
+		left := r.validUntil - db.now()
+		tx.deadline, tx.leaseEnds = tx.sent.Add(left), w.now+db.clock.real(left)
 	}
 	switch {
 	case w.mutation == FenceAtStatementStart:

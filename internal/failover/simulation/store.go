@@ -52,7 +52,10 @@ func (s *store) write(w *world, next *term.Record) bool {
 	if next.Term != s.record.Term || next.State != s.record.State {
 		w.trace("record: term %d, %s, %s, by %s", next.Term, next.Holder, next.State, next.Nonce)
 	}
-	s.record, s.exists = *next, true
+	before := s.record
+	if s.record, s.exists = *next, true; next.Term > before.Term {
+		w.acquired(&before, next)
+	}
 	return true
 }
 

@@ -139,9 +139,11 @@ type world struct {
 	// latest is the highest term that passed a commit check, reigns are all of them in the order of their first.
 	latest term.Number
 	reigns []reign
-	// grantedTerm was acquired by a grant. byHand counts what operators did that may lose payments.
+	// grantedTerm was acquired by a grant. byHand counts what operators did that may lose payments; forced is true from then
+	// until the term begins that shows what they lost.
 	grantedTerm term.Number
 	byHand      int
+	forced      bool
 	// backAgain: the writer was moved away by hand and came back to its site before another term was served, which shows
 	// nowhere: the copy that it came back in looks like the volume that was served.
 	backAgain bool
@@ -390,13 +392,23 @@ func (s *site) restart(p *process) {
 	}
 }
 
-// acquired is called when a warden's write of a new term is confirmed.
-func (w *world) acquired(o *failover.Observation, next *term.Record) {
-	if o.Store.Record.State == term.Granted && o.Store.Record.GrantedTo == next.Holder {
+// operatorForces notes that an operator has done something that may lose payments.
+func (w *world) operatorForces() {
+	w.byHand++
+	w.forced = true
+}
+
+// forces is what the record of an acquisition says, in a field that no rule reads, if an operator has accepted a loss: the
+// write may land although the warden never hears of it.
+const forces = "forced"
+
+// acquired is called when a write of a new term takes effect in the store.
+func (w *world) acquired(before, next *term.Record) {
+	if before.State == term.Granted && before.GrantedTo == next.Holder {
 		w.grantedTerm = next.Term
 	}
-	if a := o.OwnBeacon.Approval; a != nil && a.AllowDataLoss && a.Term == o.Store.Record.Term && w.mutation != IgnoreLineage {
-		w.byHand++
+	if next.Journal == forces {
+		w.operatorForces()
 	}
 }
 
