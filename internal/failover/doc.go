@@ -16,6 +16,7 @@
 //   - P14: a planned hand-over seals, drains, lets the target replay, moves the writer, grants.
 //   - P15, P16: every other exit, and a writer moved by hand, is state releasing.
 //   - P17: [Automatic], [Approval] and [Manual] say who decides that a site acts, and nothing else.
+//     What rests on an approval is decided again right before the write ([RestsOnApproval]).
 //   - P18: a pin lets the holder go on without the store ([Pinned]), and keeps the other site still ([Abstains]).
 //   - P19: hand-overs for health need a ready target, a budget and a cool-down; expiry needs none of them. Database,
 //     application and balancer have a threshold each, and an outage that pauses for a moment is one outage.

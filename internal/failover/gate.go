@@ -181,6 +181,16 @@ func returnGates(o Observation) []Refusal {
 // currentApproval returns the own site's approval if it names the record's term and has not expired.
 func currentApproval(o Observation) *term.Approval { return approvalIn(o, o.OwnBeacon) }
 
+// RestsOnApproval reports whether the site would not take the term without the approval that it has. Such a decision is
+// made anew right before the write: an approval expires and is withdrawn, and time may have passed since (P17).
+func RestsOnApproval(o Observation, d Decision) bool {
+	if d.Step != Acquire || currentApproval(o) == nil {
+		return false
+	}
+	o.OwnBeacon.Approval = nil
+	return Decide(o).Step != Acquire
+}
+
 func approvalIn(o Observation, b term.Beacon) *term.Approval {
 	a := b.Approval
 	if a == nil || a.Term != o.Store.Record.Term || !o.WallClock.Before(a.Expires) {

@@ -17,7 +17,12 @@ import (
 func (w *Warden) execute(ctx context.Context, o failover.Observation, d failover.Decision) outcome {
 	n := o.Store.Record.Term
 	switch d.Step {
-	case failover.Acquire, failover.TakeBack:
+	case failover.Acquire:
+		if err := w.stillApproved(ctx, o, d); err != nil {
+			return outcome{err: err}
+		}
+		return w.writeStep(ctx, d, true)
+	case failover.TakeBack:
 		return w.writeStep(ctx, d, true)
 	case failover.Serve, failover.Grant, failover.Release, failover.Want, failover.ClearWanted, failover.ClearTail:
 		return w.writeStep(ctx, d, false)
@@ -67,6 +72,22 @@ func (w *Warden) writeStep(ctx context.Context, d failover.Decision, renews bool
 		return outcome{effective: errors.Is(err, term.ErrConflict), err: err}
 	}
 	return outcome{effective: true, detail: fmt.Sprintf("version %d, term %d", d.Record.Version, d.Record.Term)}
+}
+
+// stillApproved says why the term must not be taken now, if that was decided because of an approval which does not stand any
+// more: a warden may have been frozen since it decided (P17).
+func (w *Warden) stillApproved(ctx context.Context, o failover.Observation, d failover.Decision) error {
+	if !failover.RestsOnApproval(o, d) {
+		return nil
+	}
+	if err := w.readBeacons(ctx); err != nil {
+		return fmt.Errorf("look for the approval of term %d again: %w", o.Store.Record.Term, err)
+	}
+	if again := w.decide(w.observation()); again.Step != failover.Acquire {
+		return fmt.Errorf("take the term after %d: what was decided with an approval is not any more: %s %v; approve it again with 'holdfast approve --to %s'",
+			o.Store.Record.Term, again.Reason, again.Refusals, w.cfg.Site)
+	}
+	return nil
 }
 
 // underTrust returns a context that ends with the trust in term n, after a fresh strong read has shown the term still

@@ -36,7 +36,7 @@ func (w *Warden) look(ctx context.Context, reuse time.Duration) failover.Observa
 		}
 		_, _ = w.read(ctx) // the memory keeps the outcome
 	})
-	wg.Go(func() { w.readBeacons(ctx) })
+	wg.Go(func() { _ = w.readBeacons(ctx) }) // the memory keeps the outcome
 	wg.Go(func() { app = w.appSince(ctx, reuse) })
 	wg.Wait()
 	exported, saved := w.tailMarks(ctx, database)
@@ -93,14 +93,15 @@ func (w *Warden) sealedSince(ctx context.Context, before failover.DatabaseView) 
 }
 
 // readBeacons takes both sites' beacons into account; without an answer what was known grows older.
-func (w *Warden) readBeacons(ctx context.Context) {
+func (w *Warden) readBeacons(ctx context.Context) error {
 	found, answered, err := w.beacons(ctx)
 	if err != nil {
-		return
+		return err
 	}
 	w.memory.mu.Lock()
 	defer w.memory.mu.Unlock()
 	w.memory.Beacons(beaconOf(found, w.cfg.Site), beaconOf(found, w.cfg.PeerSite), answered)
+	return nil
 }
 
 // beaconOf returns a site's beacon, or nil.

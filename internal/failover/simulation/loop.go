@@ -28,7 +28,7 @@ func (d *warden) observe() {
 			d.readToo()
 		})
 	})
-	d.beacons(0, d.join)
+	d.beacons(0, func(bool) { d.join() })
 	d.appSince(func(v failover.AppView) { l.app = v; d.join() })
 }
 
@@ -152,7 +152,7 @@ func (d *warden) appView(done func(failover.AppView)) {
 	})
 }
 
-func (d *warden) beacons(replica int, done func()) {
+func (d *warden) beacons(replica int, done func(ok bool)) {
 	var own, peer *term.Beacon
 	d.ask(d.attemptLimit(), d.site.replicas()[replica], func() {
 		own, peer = d.w.store.beacons[d.site.index], d.w.store.beacons[d.site.peer.index]
@@ -164,7 +164,7 @@ func (d *warden) beacons(replica int, done func()) {
 			d.beacons(1, done)
 			return
 		}
-		done()
+		done(answered)
 	})
 }
 
@@ -283,7 +283,11 @@ func (d *warden) execute(o failover.Observation, decision failover.Decision, don
 		if decision.Step == failover.TakeBack && d.w.mutation == ClearInsteadOfTakeBack {
 			d.effect(d.callLimit(), d.database(), func() { db.unseal(t) }, func(bool) {})
 		}
-		d.writeStep(&o, *decision.Record, renews, done)
+		if !failover.RestsOnApproval(o, decision) {
+			d.writeStep(&o, *decision.Record, renews, done)
+			return
+		}
+		d.stillApproved(*decision.Record, done)
 		return
 	}
 	switch decision.Step {
@@ -316,6 +320,19 @@ func (d *warden) writeStep(o *failover.Observation, next term.Record, renews boo
 			d.w.checkWritten(o, &next)
 		}
 		done(outcome != uncertain) // a lost race is decided again at once
+	})
+}
+
+// stillApproved writes what was decided because of an approval, if that is decided again with what the store says of it now
+// (P17).
+func (d *warden) stillApproved(next term.Record, done func(bool)) {
+	d.beacons(0, func(ok bool) {
+		o := d.observation()
+		if !ok || d.mutate(o, failover.Decide(o)).Step != failover.Acquire {
+			done(false)
+			return
+		}
+		d.writeStep(&o, next, true, done)
 	})
 }
 
