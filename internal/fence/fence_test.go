@@ -162,6 +162,7 @@ func TestFence(t *testing.T) {
 		"extend":                                                  testExtend,
 		"extend by two wardens at once":                           testExtendConcurrently,
 		"record term":                                             testRecordTerm,
+		"record a term at once":                                   testRecordTermAtOnce,
 		"remaining lease":                                         testRemaining,
 		"seal":                                                    testSeal,
 		"drain refuses":                                           testDrainRefuses,

@@ -3,6 +3,7 @@ package fence_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -136,6 +137,34 @@ func testRecordTerm(t *testing.T, dsn string) {
 	}
 	if n := count(t, conn, "SELECT count(*) FROM holdfast.terms WHERE position <> '' AND at > now() - interval '1 minute'"); n != 2 {
 		t.Fatalf("%d of 2 terms have position and time", n)
+	}
+}
+
+// Two wardens of a site record a term at once. The one that waits for the other's transaction has recorded it too.
+func testRecordTermAtOnce(t *testing.T, dsn string) {
+	ctx := testContext(t)
+	first, own := fenced(t, dsn)
+	second, watcher := connect(t, own), connect(t, own)
+	tx, err := first.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fence.RecordTerm(ctx, tx, 1, "primary"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- fence.RecordTerm(ctx, second, 1, "primary") }()
+	eventually(t, func() error {
+		if count(t, watcher, fmt.Sprintf("SELECT count(*) FROM pg_stat_activity WHERE pid = %d AND wait_event_type = 'Lock'", second.PgConn().PID())) == 0 {
+			return errors.New("the second does not wait for the first")
+		}
+		return nil
+	})
+	if err := tx.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
 	}
 }
 
