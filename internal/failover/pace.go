@@ -14,10 +14,10 @@ const (
 )
 
 // NextLook is the time to a standby's next read of the record: the end of the watch is not slept past.
-func NextLook(o Observation) time.Duration {
-	r := o.Store.Record
+func NextLook(s *StoreView, watch term.Watch) time.Duration {
+	r := &s.Record
 	pause := max(r.Lease()/watchPerLease, watchFloor)
-	if left := r.Lease() + r.Margin() - o.Watch.Stood(); left > 0 && o.Store.Readable {
+	if left := r.Lease() + r.Margin() - watch.Stood(); left > 0 && s.Readable {
 		pause = min(pause, left)
 	}
 	return pause
@@ -65,30 +65,30 @@ const (
 // warden that renews once a period and may be busy with a step.
 func Pace(o Observation, busy bool, period time.Duration) (every, reuse time.Duration) {
 	switch {
-	case Hurried(o):
+	case hurried(&o):
 		return max(period/hurriedLooks, hurriedAtMost), max(period/hurriedAsks, hurriedAtMost)
-	case busy || changing(o):
+	case busy || changing(&o):
 		return period / unhurried, 0
 	}
 	return period, 0
 }
 
 // changing: the term is on its way from one site to the other.
-func changing(o Observation) bool {
-	r := o.Store.Record
+func changing(o *Observation) bool {
+	r := &o.Store.Record
 	return r.State == term.Granted || r.Wanted != nil || r.Holder == o.Site && r.ServedTerm < r.Term
 }
 
 // forwards: the site has handed the term over, and sends requests on to the one that has it now.
-func forwards(o Observation) bool {
-	state, known := Forward(o)
+func forwards(o *Observation) bool {
+	state, known := Forward(*o)
 	return known && state.Divert
 }
 
-// Hurried: it is this site's turn, or clients wait for the other one's, and has not been for so long that something else
+// hurried: it is this site's turn, or clients wait for the other one's, and has not been for so long that something else
 // is wrong.
-func Hurried(o Observation) bool {
-	r := o.Store.Record
+func hurried(o *Observation) bool {
+	r := &o.Store.Record
 	switch {
 	case r.Version == 0:
 		return false

@@ -23,7 +23,8 @@ func (w *Warden) runRenewer(ctx context.Context) {
 			w.renew(ctx)
 		} else {
 			_, _ = w.read(ctx) // the memory keeps the outcome
-			pause = failover.NextLook(w.observation())
+			o := w.observation()
+			pause = failover.NextLook(&o.Store, o.Watch)
 		}
 		if !rest(ctx, pause-w.boot().Sub(began), w.renewNow) {
 			return

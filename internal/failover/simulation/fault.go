@@ -521,7 +521,7 @@ func loseRecord(w *world, _ *site) {
 		return
 	}
 	w.trace("the record is gone")
-	w.store.exists = false
+	w.store.exists, w.store.current = false, nil
 	if !w.chance(0.7) {
 		return
 	}

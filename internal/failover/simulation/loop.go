@@ -184,7 +184,7 @@ func (d *warden) observed(l *look) {
 	if failover.Uncovered(o) && d.w.mutation != ReportWhatWas {
 		d.renewSoon()
 	}
-	d.publishSoon()
+	d.publishSoon(&o)
 	if database.Pin.ID != 0 && !d.pinTicking {
 		d.pinTicking = true
 		d.after(d.renewEvery(), d.pinTick)

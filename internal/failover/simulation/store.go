@@ -17,8 +17,10 @@ const (
 // store is the term store: a replica in each site's region and a witness. A replica answers while it reaches one of the
 // other two, and what is answered is linearizable.
 type store struct {
-	exists  bool
-	record  term.Record
+	exists bool
+	record term.Record
+	// current is what is read: the record as it was written, which nobody changes, or nil.
+	current *term.Record
 	beacons [2]*term.Beacon
 	// gone, witnessDown, replicaDown and readOnly count faults: nobody is answered; the witness's region is lost; the
 	// replica in a site's region does not answer; no write from a site gets through (throttled, forbidden).
@@ -53,7 +55,7 @@ func (s *store) write(w *world, next *term.Record) bool {
 		w.trace("record: term %d, %s, %s, by %s", next.Term, next.Holder, next.State, next.Nonce)
 	}
 	before := s.record
-	if s.record, s.exists = *next, true; next.Term > before.Term {
+	if s.record, s.exists, s.current = *next, true, next; next.Term > before.Term {
 		w.acquired(&before, next)
 	}
 	return true

@@ -116,10 +116,9 @@ func (d *warden) read(done func(ok bool)) { d.readAt(0, d.now(), done) }
 
 func (d *warden) readAt(replica int, began term.Instant, done func(ok bool)) {
 	asked := d.now()
-	var r term.Record
-	exists := false
+	var r *term.Record
 	d.ask(d.attemptLimit(), d.site.replicas()[replica], func() {
-		r, exists = d.w.store.record, d.w.store.exists
+		r = d.w.store.current
 	}, func(answered bool) {
 		switch {
 		case !answered && replica == 0:
@@ -127,11 +126,11 @@ func (d *warden) readAt(replica int, began term.Instant, done func(ok bool)) {
 		case !answered:
 			d.memory.Unlearned("no replica answers", d.now())
 			done(false)
-		case !exists:
+		case r == nil:
 			d.memory.Missing(term.ErrNoRecord.Error(), d.now())
 			done(false)
 		default:
-			d.learn(&r, asked, began)
+			d.learn(r, asked, began)
 			done(true)
 		}
 	})
@@ -238,7 +237,7 @@ func (d *warden) renewTick() {
 	}
 	if d.known() && d.memory.Store.Record.Holder != d.site.name {
 		d.read(func(bool) {
-			pause = failover.NextLook(d.observation())
+			pause = failover.NextLook(&d.memory.Store, d.memory.Watch)
 			next()
 		})
 		return
@@ -362,32 +361,33 @@ func (d *warden) extendUntil(r *term.Record, trust term.Trust, done func()) {
 }
 
 // publishSoon lets the publisher write the site's beacon, about once per renewal period, and at once if it is news.
-func (d *warden) publishSoon() {
+func (d *warden) publishSoon(o *failover.Observation) {
 	if d.publishing {
 		d.publishAgain = true
 		return
 	}
-	now, b := d.now(), d.beacon()
-	if d.publishedAt != 0 && now.Sub(d.publishedAt) < d.renewEvery() && !failover.News(d.published, *b) {
+	now, b := d.now(), d.beacon(o)
+	if d.publishedAt != 0 && now.Sub(d.publishedAt) < d.renewEvery() && !failover.News(d.published, b) {
 		return
 	}
-	d.publishing, d.published, d.publishedAt, d.sequence = true, *b, now, b.Sequence
-	d.putBeacon(0, b, func() {
+	d.publishing, d.published, d.publishedAt, d.sequence = true, b, now, b.Sequence
+	sent := b // most are not sent, and stay off the heap
+	d.putBeacon(0, &sent, func() {
 		d.publishing = false
 		if d.publishAgain {
 			d.publishAgain = false
-			d.publishSoon()
+			o := d.observation()
+			d.publishSoon(&o)
 		}
 	})
 }
 
-func (d *warden) beacon() *term.Beacon {
-	o := d.observation()
-	ready, because := failover.Readiness(o)
+func (d *warden) beacon(o *failover.Observation) term.Beacon {
+	ready, because := failover.Readiness(*o)
 	if ready {
 		because = ""
 	}
-	b := &term.Beacon{
+	b := term.Beacon{
 		Deployment: "simulated", Site: d.site.name, Sequence: max(d.sequence, o.OwnBeacon.Sequence) + 1, Warden: d.name, Ready: ready, NotReadyBecause: because,
 		LineageTerm: o.Database.HighestTerm(), DrainedTerm: o.Database.DrainedTerm, CoveredUntil: o.Database.ValidUntil,
 		ObservedWriter: o.Cluster.Writer, RunningTasks: o.App.RunningTasks, HealthyTargets: o.App.HealthyTargets,

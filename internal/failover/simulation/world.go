@@ -200,10 +200,7 @@ func Run(seed uint64, opt Options) Result {
 	w := newWorld(seed, opt.withDefaults())
 	w.trace("profile %s, lease %v, margin %v, settings %+v", w.profile, w.lease, w.margin, w.settings)
 	end := w.scheduleFaults()
-	w.runUntil(end)
-	if w.lostSite != nil && w.clientRTO == 0 {
-		w.leftToPerson = w.decisionAwaited()
-	}
+	w.runFaults(end)
 	w.heal()
 	w.settle()
 	if w.violation == "" {
@@ -211,6 +208,20 @@ func Run(seed uint64, opt Options) Result {
 		w.checkSaid()
 	}
 	return w.result(seed)
+}
+
+// runFaults runs until the last fault is over. A loss of a region alone has been measured once the client is served.
+func (w *world) runFaults(end instant) {
+	if w.profile != RegionLoss {
+		w.runUntil(end)
+		return
+	}
+	for w.now < end && w.clientRTO == 0 && w.violation == "" {
+		w.runUntil(min(end, w.now+endEvery))
+	}
+	if w.clientRTO == 0 {
+		w.leftToPerson = w.decisionAwaited()
+	}
 }
 
 func (w *world) runUntil(end instant) {
@@ -288,7 +299,8 @@ func newWorld(seed uint64, opt Options) *world {
 	}
 	w.sites[0].db.writer = true
 	w.control = control{w: w, writer: w.sites[0]}
-	w.store = store{exists: true, record: w.firstRecord()}
+	first := w.firstRecord()
+	w.store = store{exists: true, record: first, current: &first}
 	w.dns.start(w)
 	w.shop()
 	return w
