@@ -10,6 +10,7 @@ import (
 
 var (
 	hunt      = flag.String("hunt", "", "a mutation, or 'all': TestHunt looks for seeds in which it breaks its invariant")
+	huntFinds = flag.Int("hunt-finds", 2, "how many seeds are enough for TestHunt")
 	huntSeeds = flag.Int("hunt-seeds", 20_000, "how many seeds TestHunt tries")
 )
 
@@ -25,11 +26,14 @@ func TestHunt(t *testing.T) {
 		}
 		found := 0
 		err := simulation.RunMany(t.Context(), 1, *huntSeeds, simulation.Options{Mutation: m}, func(r simulation.Result) bool {
-			if violates(r, findings[m].invariant) && simulation.Run(r.Seed, simulation.Options{}).Violation == "" {
-				t.Logf("%s: seed %d (%s): %.200s", m, r.Seed, r.Profile, r.Violation)
+			if !violates(r, findings[m].invariant) {
+				return true
+			}
+			if violation, broken := breaks(m, r.Seed, findings[m]); broken {
+				t.Logf("%s: seed %d (%s): %q", m, r.Seed, r.Profile, recorded(violation))
 				found++
 			}
-			return found < 2
+			return found < *huntFinds
 		})
 		if err != nil {
 			t.Fatal(err)

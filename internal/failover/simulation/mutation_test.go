@@ -12,50 +12,76 @@ import (
 type finding struct {
 	seed      uint64
 	invariant string
+	// violation is the beginning of what the run says, so that a seed that begins to show something else is noticed.
+	violation string
+	// attack are parts of the trace, in their order: what the rule is there against, and not just any way to break something.
+	attack []string
 }
 
 // findings has one for every mutation. TestHunt finds others.
 var findings = map[simulation.Mutation]finding{
-	simulation.NoMargin:               {5476, "I1"},
-	simulation.WallClock:              {653, "I1"},
-	simulation.ClockThatStandsStill:   {354, "I1"},
-	simulation.TrustFromAnswer:        {1117, "I1"},
-	simulation.HolderNameGivesTrust:   {53, "I1"},
-	simulation.WatchFromRequest:       {1666, "I1"},
-	simulation.AcquireNamesTerm:       {3472, "I1"},
-	simulation.ClearInsteadOfTakeBack: {1, "I2"},
-	simulation.LocalSettings:          {1257, "I1"},
-	simulation.EmptyStart:             {1253, "I1"},
-	simulation.InitAtOnce:             {4209, "I1"},
-	simulation.ServeFirst:             {5, "I5"},
-	simulation.IgnoreMode:             {10, "P17"},
-	simulation.IgnoreBudget:           {111, "P19"},
-	simulation.ForeignLeaseRow:        {25, "I1"},
-	simulation.FenceAtStatementStart:  {52, "I1"},
-	simulation.IntervalInSQL:          {1202, "I1"},
-	simulation.ShortenInsteadOfSeal:   {5, "I1"},
-	simulation.SealWithoutDrain:       {21, "I1"},
-	simulation.PreparedTransactions:   {21, "I1"},
-	simulation.AcknowledgeAfterLease:  {3714, "I1"},
-	simulation.PromoteWithoutTerm:     {6, "I1"},
-	simulation.IgnoreLineage:          {180, "I2"},
-	simulation.IgnoreLag:              {180, "I2"},
-	simulation.GrantWithoutSeal:       {41, "I1"},
-	simulation.HoldOnWithoutWriter:    {20, "I5"},
-	simulation.NeverReturns:           {1, "I5"},
-	simulation.DropOldVolume:          {20, "I2"},
-	simulation.UnsaidTail:             {31, "I2"},
-	simulation.ReportWhatWas:          {3077, "I2"},
-	simulation.PinWithoutAbstention:   {552, "I1"},
-	simulation.RandomReference:        {3, "I3"},
-	simulation.NotFoundMeansFailed:    {13, "I3"},
-	simulation.SplitEntries:           {1, "I4"},
+	simulation.NoMargin:               {563, "I1", "I1: a commit check passed at primary under term 1 after term 2 had begun at dr", nil},
+	simulation.WallClock:              {167, "I1", "I1: a commit check passed at primary under term 1 after term 2 had begun at dr", []string{"wall clocks stepped"}},
+	simulation.ClockThatStandsStill:   {68, "I1", "I1: a commit check passed at primary under term 1 after term 2 had begun at dr", []string{"freeze"}},
+	simulation.TrustFromAnswer:        {665, "I1", "I1: a commit check passed at primary under term 1 after term 2 had begun at dr", nil},
+	simulation.HolderNameGivesTrust:   {19, "I1", "I1: a commit check passed at primary under term 3 after term 4 had begun at dr", nil},
+	simulation.WatchFromRequest:       {46, "I1", "I1: a commit check passed at dr under term 2 after term 3 had begun at primary", nil},
+	simulation.AcquireNamesTerm:       {3027, "I1", "I1: a commit check passed at primary under term 1 after term 2 had begun at dr", []string{"acquire: the term stood still"}},
+	simulation.ClearInsteadOfTakeBack: {2577, "I2", "I2: term 2 was handed over to dr and lost 17 acknowledged payments", []string{"grant: sealed, drained", "take-back: the database is sealed but no hand-over", ", primary, granted, by", "was handed over"}},
+	simulation.LocalSettings:          {626, "I1", "I1: a commit check passed at primary under term 1 after term 2 had begun at dr", []string{"operator publishes a longer lease"}},
+	simulation.EmptyStart:             {477, "I1", "I1: a commit check passed at primary under term 1 after term 2 had begun at dr", []string{"the record is gone"}},
+	simulation.InitAtOnce:             {2645, "I1", "I1: a commit check passed at primary under term 1 after term 2 had begun at dr", []string{"an operator creates the record anew"}},
+	simulation.ServeFirst:             {1, "I5", "I5: nobody serves 8m45s after the last fault, and no warden names a decision that it waits for: record {Deploy", nil},
+	simulation.IgnoreMode:             {10, "P17", "P17: dr/2 took term 1 over in mode manual, and nobody had decided that", nil},
+	simulation.IgnoreBudget:           {184, "P19", "P19: dr/1 hands term 2 over for health with a budget of 1, 11.779992219s after it came", nil},
+	simulation.ForeignLeaseRow:        {8, "I1", "I1: term 1 passed a commit check at primary and at dr", nil},
+	simulation.FenceAtStatementStart:  {6, "I1", "I1: a commit check passed at primary under term 1 after term 2 had begun at dr", nil},
+	simulation.IntervalInSQL:          {433, "I1", "I1: a commit check passed at primary under term 1 after term 2 had begun at dr", nil},
+	simulation.ShortenInsteadOfSeal:   {1, "I1", "I1: a transaction of term 2 became durable at dr after the term's drain", nil},
+	simulation.SealWithoutDrain:       {5, "I1", "I1: a transaction of term 2 became durable at dr after the term's drain", []string{"is drained"}},
+	simulation.PreparedTransactions:   {1, "I1", "I1: a transaction of term 1 became durable at primary after the term's drain", nil},
+	simulation.AcknowledgeAfterLease:  {81, "I1", "I1: payment 62 was acknowledged at primary under term 1, 894.579209ms after the end of its lease", nil},
+	simulation.PromoteWithoutTerm:     {6, "I1", "I1: a commit check passed at primary under term 1 after term 2 had begun at dr", nil},
+	simulation.IgnoreLineage:          {80, "I2", "I2: the takeover of term 2 by dr lost payments of the last 1m35.208810665s, although max_lag is 25s", nil},
+	simulation.IgnoreLag:              {80, "I2", "I2: the takeover of term 2 by dr lost payments of the last 1m35.208810665s, although max_lag is 25s", nil},
+	simulation.GrantWithoutSeal:       {3, "I1", "I1: a commit check passed at primary under term 1 after term 2 had begun at dr", []string{", granted, by"}},
+	simulation.HoldOnWithoutWriter:    {3, "I5", "I5: nobody serves 8m45s after the last fault, and no warden names a decision that it waits for: record {Deploy", nil},
+	simulation.NeverReturns:           {383, "I5", "I5: nobody serves 3m15s after the last fault; a warden waits for dr: lineage: highest term in the database is ", []string{"the other site may take the term for ever"}},
+	simulation.DropOldVolume:          {3, "I2", "I2: payment 4 was acknowledged at 1m21.002953322s and is neither in a ledger nor in the lost tail's report", []string{"is rebuilt as a secondary"}},
+	simulation.UnsaidTail:             {31, "I2", "I2", nil},
+	simulation.ReportWhatWas:          {1810, "I2", "I2: the takeover of term 2 by dr lost payments of the last 1m10.501136643s, although max_lag is 25s", nil},
+	simulation.PinWithoutAbstention:   {799, "I1", "I1: payment 95 was acknowledged at primary under term 1 after term 2 had begun", []string{"is confirmed"}},
+	simulation.RandomReference:        {1, "I3", "I3: purchase of payment 31 was charged 2 times", nil},
+	simulation.NotFoundMeansFailed:    {7, "I3", "I3: purchase of payment 172 was charged 2 times", nil},
+	simulation.SplitEntries:           {1, "I4", "I4: the ledger of primary adds up to 114 in currency 2", nil},
 }
 
-// breaks reports whether the mutation breaks the invariant in a seed in which the whole protocol breaks none.
-func breaks(m simulation.Mutation, seed uint64, invariant string) bool {
-	return violates(simulation.Run(seed, simulation.Options{Mutation: m}), invariant) &&
-		simulation.Run(seed, simulation.Options{}).Violation == ""
+// breaks runs a seed without the rule and returns what it says if it breaks the invariant by the attack, in a seed in which
+// the whole protocol breaks none.
+func breaks(m simulation.Mutation, seed uint64, f finding) (violation string, broken bool) {
+	r := simulation.Run(seed, simulation.Options{Mutation: m})
+	if !violates(r, f.invariant) || simulation.Run(seed, simulation.Options{}).Violation != "" {
+		return "", false
+	}
+	_, violation, _ = strings.Cut(r.Violation, ": ")
+	if len(f.attack) == 0 {
+		return violation, true
+	}
+	var lines []string
+	simulation.Run(seed, simulation.Options{Mutation: m, Trace: func(line string) { lines = append(lines, line) }})
+	return violation, inOrder(strings.Join(lines, "\n"), f.attack)
+}
+
+// inOrder reports whether the text has all parts, each after the one before.
+func inOrder(text string, parts []string) bool {
+	for _, part := range parts {
+		_, rest, found := strings.Cut(text, part)
+		if !found {
+			return false
+		}
+		text = rest
+	}
+	return true
 }
 
 func violates(r simulation.Result, invariant string) bool {
@@ -63,9 +89,15 @@ func violates(r simulation.Result, invariant string) bool {
 	return strings.HasPrefix(what, invariant+":")
 }
 
+// recorded is how much of a violation is recorded.
+func recorded(violation string) string {
+	const most = 110
+	return violation[:min(most, len(violation))]
+}
+
 // TestMutationsAreFound: the checker can see. In the recorded seed, with the same faults, an invariant breaks without
-// the rule and none with it. A change of the protocol or of the model moves what happens in a seed; then the next seeds
-// are tried, and the one to record is logged.
+// the rule and none with it. A change of the protocol or of the model moves what happens in a seed; then the test fails with
+// the seed to record instead.
 func TestMutationsAreFound(t *testing.T) {
 	const next = 12_000
 	was := debug.SetGCPercent(simulation.GCPercent)
@@ -73,21 +105,25 @@ func TestMutationsAreFound(t *testing.T) {
 	for _, m := range simulation.Mutations() {
 		t.Run(m.String(), func(t *testing.T) {
 			t.Parallel()
-			recorded, known := findings[m]
+			f, known := findings[m]
 			if !known {
 				t.Fatalf("no seed is recorded; find one with: go test -run TestHunt -hunt=%s", m)
 			}
-			if breaks(m, recorded.seed, recorded.invariant) {
+			violation, broken := breaks(m, f.seed, f)
+			if broken && recorded(violation) == f.violation {
 				return
 			}
-			for seed := recorded.seed + 1; seed <= recorded.seed+next; seed++ {
-				if breaks(m, seed, recorded.invariant) {
-					t.Logf("seed %d breaks %s no more: record %d instead", recorded.seed, recorded.invariant, seed)
-					return
+			if broken {
+				t.Fatalf("seed %d shows something else than recorded: look whether it is what the rule is there against, and record %q",
+					f.seed, recorded(violation))
+			}
+			for seed := f.seed + 1; seed <= f.seed+next; seed++ {
+				if violation, broken := breaks(m, seed, f); broken {
+					t.Fatalf("seed %d breaks %s no more: record seed %d and %q instead", f.seed, f.invariant, seed, recorded(violation))
 				}
 			}
 			t.Errorf("neither seed %d nor the next %d break %s without the rule: the checker does not see what it is for",
-				recorded.seed, next, recorded.invariant)
+				f.seed, next, f.invariant)
 		})
 	}
 }
