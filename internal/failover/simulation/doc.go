@@ -60,4 +60,21 @@
 //
 // A [Mutation] switches one rule off, where it is applied, and leaves faults and everything else alone. The package's
 // tests show, for every mutation, a seed in which the checker sees what follows.
+//
+// # Second bounds
+//
+// Some rules can be switched off without a violation in thousands of runs, because something else holds first. They stay,
+// as second bounds, and no mutation stands for them:
+//
+//   - The fresh read before a promotion, a move of the writer and the record of a term (P12): the observation that the step
+//     was decided from has read the record last and shown trust, the call ends with the trust, and a database takes neither
+//     a term nor a lease below those that it has. It keeps what a slow observation can do to availability short.
+//   - The order of asking, database before control plane before record: a wrong "moved by hand" has to be seen for two
+//     renewal periods before anything follows from it (P16). Without the order a site may give up a term for nothing.
+//   - [failover.Memory.Learn] leaves out what is older than what it knows: whatever is decided from an older record is a
+//     write that names an older version (P2), and trust only grows.
+//   - [term.Watch.Unreadable] leaves out the time in which the store could not be read: the pair that is seen again
+//     afterwards was not renewed meanwhile, and a takeover names the version of a record that has been read (P5).
+//   - No renewal over a seal once trust has run out (P6): the database extends no lease for a term that is sealed (P9), so
+//     the renewal would keep the term and not let anything be committed.
 package simulation
