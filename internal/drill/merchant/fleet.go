@@ -18,16 +18,14 @@ const (
 	// unbounded queue the drill would measure how this machine digests it, not how the system recovers.
 	defaultMaxPending  = 600
 	defaultMaxAttempts = 200
-	// minTimeout is the shortest time that a merchant waits for one answer, at any speed.
-	minTimeout  = time.Second
-	baseTimeout = 2 * time.Second
-	// The pause before a retry is drawn below a bound that doubles from baseBackoff to maxBackoff, both at speed 1. The
-	// speed shortens them no further than minBackoff and minMaxBackoff: what the machine can carry is not sped up, and
-	// hundreds of payments that wait for a takeover and retry all the time would keep it down.
+	// A merchant waits so long for one answer, and between two attempts at most maxBackoff, at any speed: what the machine can
+	// carry is not sped up, and hundreds of payments that wait for a takeover and are sent again all the time would keep it
+	// down. The pause is drawn below a bound that doubles from baseBackoff, which the speed shortens no further than
+	// minBackoff, so that the first attempts find the new site soon.
+	answerTimeout = 2 * time.Second
 	baseBackoff   = 200 * time.Millisecond
-	maxBackoff    = 4 * time.Second
 	minBackoff    = 100 * time.Millisecond
-	minMaxBackoff = 2 * time.Second
+	maxBackoff    = 4 * time.Second
 	minPatience   = 30 * time.Second
 	basePatience  = 10 * time.Minute
 )
@@ -38,7 +36,7 @@ type Options struct {
 	Name     string
 	Resolver string
 	Port     int
-	// Speed divides the time-outs, back-offs and the patience, down to floors. Zero means 1.
+	// Speed divides the first back-off and the patience, down to floors. Zero means 1.
 	Speed float64
 	Seed  uint64
 	// Merchants and Rate (payments per second in total) default to DefaultMerchants and DefaultRate.
@@ -111,11 +109,10 @@ func New(options Options) (*Fleet, error) {
 			options.Name, options.Resolver, options.Port)
 	}
 	f := &Fleet{options: options, finished: make(chan struct{})}
-	timeout := max(minTimeout, options.scaled(baseTimeout))
 	for range options.Merchants {
 		f.clients = append(f.clients, &client{
-			resolver: &resolver{server: options.Resolver, name: options.Name, timeout: timeout},
-			port:     options.Port, timeout: timeout,
+			resolver: &resolver{server: options.Resolver, name: options.Name, timeout: answerTimeout},
+			port:     options.Port, timeout: answerTimeout,
 		})
 	}
 	return f, nil
@@ -240,7 +237,7 @@ func (f *Fleet) pay(index int, p Payment, c *client, random *rand.Rand) {
 // backoff draws the pause before the attempt after this one: jitter over the upper three quarters of an exponential bound.
 func (f *Fleet) backoff(attempt int, random *rand.Rand) time.Duration {
 	bound := max(minBackoff, f.options.scaled(baseBackoff)) << min(attempt-1, 10)
-	bound = min(bound, max(minMaxBackoff, f.options.scaled(maxBackoff)))
+	bound = min(bound, maxBackoff)
 	return bound/4 + time.Duration(random.Int64N(int64(bound)*3/4))
 }
 
