@@ -30,17 +30,19 @@
 // # What is checked, after every step
 //
 //   - I1: a commit check passes under one term at one site, and none after a later term's first elsewhere; nothing
-//     becomes durable under a drained term; nothing is acknowledged under a term once a later one has begun elsewhere.
+//     becomes durable under a drained term; nothing is acknowledged past the end of the lease that its check passed under,
+//     or under a term once a later one has begun elsewhere.
 //     Elsewhere, because a holder that takes its term back goes on under the next one on the same server, where an old
 //     snapshot may still pass under the former: one ledger, one site, no harm.
 //   - I2: a granted hand-over loses no acknowledged payment; a takeover that no person forced loses no more than its
-//     gate allows; at the end each is in a surviving ledger, in an export, or on a volume that was kept, and if it is in
-//     neither of the first two the record says that the end of a term is missing, whoever moved the writer. (Where it was
-//     moved away by hand and came back before another term was served nobody can tell, and the run is not asked.)
+//     gate allows, and what a person forced excuses the next term only; at the end each is in a surviving ledger, in an
+//     export, or on a volume that was kept, and if it is in neither of the first two the record says that the end of its
+//     term is missing, whoever moved the writer. (Where it was moved away by hand and came back before another term was
+//     served nobody can tell, and the run is not asked.)
 //   - I3: no purchase is charged twice.
 //   - I4: every database's ledger adds up to zero in every currency.
 //   - I5: once faults are over a site serves, or a warden names the decision that it waits for: one that only a person can
-//     make, and that nothing else comes before.
+//     make, and that nothing else comes before. That is asked once the protocol's computed patience is over.
 //   - P17 and P19, which no invariant needs: a warden takes over only if the mode lets it, and for health only within budget
 //     and cool-down.
 //

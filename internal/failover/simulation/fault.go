@@ -362,6 +362,7 @@ func (w *world) heal() {
 	w.healedAt = w.now
 	w.store.gone, w.store.witnessDown, w.store.replicaDown, w.store.readOnly = 0, 0, [2]int{}, [2]int{}
 	w.cut, w.replicationStalled = [links]int{}, 0
+	w.slow = 0 // an answer that comes two leases late is a fault as well
 	for _, s := range w.sites {
 		s.databaseCut, s.storeCut, s.storeSlow, s.controlDown, s.clientsCut = 0, 0, 0, 0, 0
 		s.app.sick, s.app.gone, s.db.down = 0, 0, 0

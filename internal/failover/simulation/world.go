@@ -238,7 +238,8 @@ func (w *world) runUntil(end instant) {
 func (w *world) patience() time.Duration {
 	set := &w.settings
 	threshold := max(set.DatabaseThreshold, set.AppThreshold, set.BalancerThreshold)
-	patience := set.HandoffTimeout + threshold + 4*(w.lease+w.margin) + longestMove + longestRebuild + w.lease
+	lease := max(w.lease, w.store.record.Lease()) // a longer one may have been published
+	patience := set.HandoffTimeout + threshold + 4*(lease+w.margin) + longestMove + longestRebuild + lease
 	for _, s := range w.sites {
 		if p, there := w.pinOf(s.db.volume); there && !p.ended {
 			return patience + longestPin*w.lease + w.margin
