@@ -50,7 +50,9 @@
 //
 // Clock rates, the databases' included, within 1 % of real time, and databases' wall clocks are not stepped; the time
 // from a commit's check to its flush is below the margin, unless the database is frozen; nobody restores an old record,
-// or shortens the lease while a longer one is trusted. What a run shows holds under these, and no further.
+// or shortens the lease while a longer one is trusted. What a run shows holds under these, and no further. A promotion that
+// is on its way while a region is frozen may take effect after its term, because nothing fences it (P12): where that leaves
+// the term served last behind, a warden has to name it.
 //
 // # What is not modelled
 //

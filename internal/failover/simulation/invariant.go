@@ -282,9 +282,10 @@ func (w *world) decisionAwaited() string {
 				continue
 			}
 			for _, r := range d.decision.Refusals {
-				// Only what a person did can leave a lineage behind: else the holder that served last comes back. Before the first
-				// serving of all nobody can say what a writer that was moved by hand lacks.
-				if r.Gate == "mode" || r.Gate == "lag" || r.Gate == "lineage" && (w.byHand > 0 || w.recreated || record.ServedTerm == 0) {
+				// Only what a person did, or a promotion that came late, can leave a lineage behind: else the holder that served last
+				// comes back. Before the first serving of all nobody can say what a writer that was moved by hand lacks.
+				behind := w.byHand > 0 || w.recreated || w.strayed || record.ServedTerm == 0
+				if r.Gate == "mode" || r.Gate == "lag" || r.Gate == "lineage" && behind {
 					return s.name + ": " + r.Gate + ": " + r.Current + ", want " + r.Wanted
 				}
 			}
@@ -294,10 +295,16 @@ func (w *world) decisionAwaited() string {
 }
 
 // stuck reports whether the wardens can do nothing any more without a person: there is no record, or the term is released
-// and its holder, who is no writer any more, can't take it back.
+// and its holder can't take it back, because it is no writer any more or on a copy without the term served last.
 func (w *world) stuck() bool {
-	r := &w.store.record
-	return !w.store.exists || r.State == term.Releasing && w.control.writer.name != r.Holder && !w.control.moving
+	r, writer := &w.store.record, w.control.writer
+	switch {
+	case !w.store.exists:
+		return true
+	case r.State != term.Releasing || w.control.moving:
+		return false
+	}
+	return writer.name != r.Holder || r.ServedTerm != 0 && !slices.Contains(writer.db.volume.terms, r.ServedTerm)
 }
 
 func (w *world) describe() string {

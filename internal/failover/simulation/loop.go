@@ -365,7 +365,8 @@ func (d *warden) promote(t term.Number, lossy bool, done func(bool)) {
 			})
 			return
 		}
-		d.effect(left, place{toControl, d.site}, func() { c.failover(d.site, func() {}) }, func(bool) { done(false) })
+		stray := func() { d.w.strayed = d.w.strayed || d.w.store.record.Term != t }
+		d.effect(left, place{toControl, d.site}, func() { c.failover(d.site, stray) }, func(bool) { done(false) })
 	})
 }
 

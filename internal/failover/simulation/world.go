@@ -147,6 +147,9 @@ type world struct {
 	// backAgain: the writer was moved away by hand and came back to its site before another term was served, which shows
 	// nowhere: the copy that it came back in looks like the volume that was served.
 	backAgain bool
+	// strayed: a promotion took effect after its term, because the call was on its way when a region froze. The service takes
+	// no fencing token, so that can't be kept from happening (P12).
+	strayed bool
 	// kept are the payments that are on a volume which was left behind, exported those that an export of one has.
 	kept, exported map[int32]bool
 	// snapshots are the volumes that a rebuild has left. recreated: the record was lost, and what it said with it.
