@@ -308,7 +308,8 @@ func NewFailoverCommand() *cobra.Command {
 		Long: `Command, for the present term only, that a site takes over from a silent one, in every mode (mode manual takes nothing
 less). The lease of the silent site is waited out all the same, so a site that still renews keeps its term: move a live
 site with 'holdfast switchover'. With --allow-data-loss the site takes over although its database is behind, or its lag
-is unknown; without it those gates stay as they are.`,
+is unknown; without it those gates stay as they are. That is refused while the other site renews. What was approved
+stands until it expires or 'holdfast approve --withdraw' takes it back.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.takeover(cmd, true, lossy, valid) },
 	}
@@ -321,8 +322,9 @@ is unknown; without it those gates stay as they are.`,
 // NewApproveCommand lets a site take over in the modes approval and manual.
 func NewApproveCommand() *cobra.Command {
 	var (
-		f     moveFlags
-		valid time.Duration
+		f        moveFlags
+		valid    time.Duration
+		withdraw bool
 	)
 	cmd := &cobra.Command{
 		Use:   "approve --to SITE",
@@ -330,13 +332,49 @@ func NewApproveCommand() *cobra.Command {
 		Long: `Approve, for the present term only, that a site takes over: in mode approval from a silent site, and in every mode but
 manual from a sick one whose budget or cool-down keeps it from handing over by itself. The gates for the database stay
 shut or open as they are: its lineage must be complete and its lag known and small. The lease of a silent site is waited
-out. Mode manual takes 'holdfast failover'.`,
+out. Mode manual takes 'holdfast failover'. With --withdraw, what was approved for the site, by either command, is taken
+back.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.takeover(cmd, false, false, valid) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if withdraw {
+				return f.withdraw(cmd)
+			}
+			return f.takeover(cmd, false, false, valid)
+		},
 	}
 	f.register(cmd)
+	cmd.Flags().BoolVar(&withdraw, "withdraw", false, "take back what was approved for the site")
 	cmd.Flags().DurationVar(&valid, "valid", defaultApprovalValid, "how long the approval stands")
 	return cmd
+}
+
+// withdraw takes an approval back.
+func (f *moveFlags) withdraw(cmd *cobra.Command) error {
+	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
+	defer cancel()
+	q, err := f.request(cmd)
+	if err != nil {
+		return err
+	}
+	op, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	if f.dryRun {
+		return fmt.Errorf("%w: --withdraw has no --dry-run: 'holdfast status -o json' shows what is approved", operator.ErrUsage)
+	}
+	was, err := op.Withdraw(ctx, q.To)
+	if err != nil {
+		return err
+	}
+	return f.print(cmd.OutOrStdout(), map[string]any{"site": q.To, "withdrawn": was}, func(out io.Writer) error {
+		text := "nothing is approved for %s\n"
+		if was {
+			text = "what was approved for %s is withdrawn\n"
+		}
+		_, err := fmt.Fprintf(out, text, q.To)
+		return err
+	})
 }
 
 // takeover approves a takeover and waits for it.

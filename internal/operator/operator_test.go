@@ -446,6 +446,7 @@ func TestSwitchoverRefusesAtOnce(t *testing.T) {
 // back, with the warden's own sequence, because only a warden's report is a sign of life.
 func TestFailoverApprovalOutlivesBeacons(t *testing.T) {
 	o, m := withRecord(t)
+	quick(m)
 	replica := m.Replica("warden")
 	if err := replica.PutBeacon(t.Context(), term.Beacon{Site: "dr", Sequence: 5, Ready: true}); err != nil {
 		t.Fatal(err)
@@ -491,6 +492,7 @@ func TestFailoverApprovalOutlivesBeacons(t *testing.T) {
 
 func TestFailoverEndsWhenSomebodyElseMoves(t *testing.T) {
 	o, m := withRecord(t)
+	quick(m)
 	play(t, m, move{func(term.Record) bool { _, ok := m.Beacon("dr"); return ok }, func(r *term.Record) { r.Term++ }})
 	if _, err := o.Failover(t.Context(), Request{To: "dr"}, true, time.Hour); !errors.Is(err, ErrRefused) {
 		t.Errorf("%v", err)

@@ -148,6 +148,11 @@ func (o *Operator) PreviewFailover(ctx context.Context, q Request, allowDataLoss
 	if r.Holder == q.To {
 		return already(command, r), nil
 	}
+	if allowDataLoss {
+		if err := o.refuseNeedlessLoss(ctx, q.To); err != nil {
+			return Plan{}, err
+		}
+	}
 	approval := approvalOf(q, r, time.Now(), allowDataLoss, validFor)
 	return o.preview(ctx, command, q.To, fmt.Sprintf("approve in the beacon of %s, for term %d only, until %s", q.To, r.Term, approval.Expires.Format(time.RFC3339)),
 		"an approval opens gates: the lease is waited out all the same",

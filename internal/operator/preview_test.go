@@ -85,14 +85,14 @@ func TestPreviews(t *testing.T) {
 	if err != nil || !slices.Equal(stepsOf(plan), want) {
 		t.Errorf("switchover: %v, %v, want %v", stepsOf(plan), err, want)
 	}
-	alive, err := o.PreviewFailover(t.Context(), Request{To: "dr"}, true, time.Hour)
+	alive, err := o.PreviewFailover(t.Context(), Request{To: "dr"}, false, time.Hour)
 	if err != nil || len(stepsOf(alive)) != 1 || !strings.Contains(strings.Join(alive.Saw, " "), "holdfast switchover --to dr") {
 		t.Errorf("failover from a live site: %+v, %v", alive, err)
 	}
 	if err := m.Replica("x").PutBeacon(t.Context(), term.Beacon{Site: "dr", Sequence: 2, LineageTerm: 7, At: time.Now().Add(-time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	if dead, err := o.PreviewFailover(t.Context(), Request{To: "dr"}, true, time.Hour); err != nil || !strings.Contains(strings.Join(dead.Saw, " "), "wardens of dr are silent") {
+	if dead, err := o.PreviewFailover(t.Context(), Request{To: "dr"}, false, time.Hour); err != nil || !strings.Contains(strings.Join(dead.Saw, " "), "wardens of dr are silent") {
 		t.Errorf("failover to a silent site: %+v, %v", dead, err)
 	}
 	if plan, err := o.PreviewSwitchover(t.Context(), Request{To: "primary"}); err != nil || len(plan.Steps) != 0 {

@@ -110,6 +110,11 @@ func (o *Operator) Failover(ctx context.Context, q Request, allowDataLoss bool, 
 	if start.Holder == q.To {
 		return o.arrived(ctx, q, start, began)
 	}
+	if allowDataLoss {
+		if err := o.refuseNeedlessLoss(ctx, q.To); err != nil {
+			return Moved{}, err
+		}
+	}
 	approval := approvalOf(q, start, began, allowDataLoss, validFor)
 	if err := o.approve(ctx, q.To, approval); err != nil {
 		return Moved{}, err
@@ -125,6 +130,9 @@ func (o *Operator) Failover(ctx context.Context, q Request, allowDataLoss bool, 
 		}
 		if r.Renewal != renewing {
 			renewing = r.Renewal
+			if allowDataLoss {
+				return errors.Join(needlessLoss(r, q.To), o.withdraw(ctx, q.To, approval))
+			}
 			q.tell("%s still renews its lease; a live site is moved with 'holdfast switchover --to %s'", r.Holder, q.To)
 		}
 		if !time.Now().Before(approval.Expires) {
@@ -246,7 +254,7 @@ func (o *Operator) await(ctx context.Context, q Request, start term.Record, bega
 		}
 		select {
 		case <-ctx.Done():
-			return Moved{}, fmt.Errorf("wait until %s serves: %w (last: %s; the request stands, 'holdfast status' shows its state)",
+			return Moved{}, fmt.Errorf("wait until %s serves: %w (last: %s; the request stands, 'holdfast status' shows its state, 'holdfast approve --withdraw' takes an approval back)",
 				q.To, ctx.Err(), strings.Join(slices.DeleteFunc([]string{said, heard}, func(s string) bool { return s == "" }), "; "))
 		case <-tick.C:
 		}

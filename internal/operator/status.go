@@ -129,14 +129,23 @@ func (o *Operator) Status(ctx context.Context) Status {
 	return s
 }
 
-// statusRecord reads the record twice, a renewal period and a bit apart: if it moved, its holder is alive.
+// statusRecord shows the record, and whether its holder is alive.
 func (o *Operator) statusRecord(ctx context.Context, s *Status) {
-	first, err := o.Record(ctx)
+	r, alive, err := o.watched(ctx)
 	if err != nil {
 		s.RecordError = err.Error()
 		return
 	}
-	s.Record = &first
+	s.Record, s.LeaseRunning = &r, alive
+}
+
+// watched reads the record until it moves, for two renewal periods at most: if it moved, its holder is alive.
+func (o *Operator) watched(ctx context.Context) (r term.Record, alive bool, err error) {
+	first, err := o.Record(ctx)
+	if err != nil {
+		return first, false, err
+	}
+	r = first
 	deadline := time.NewTimer(2 * first.RenewEvery())
 	defer deadline.Stop()
 	tick := time.NewTicker(max(first.RenewEvery()/4, 10*time.Millisecond))
@@ -144,24 +153,22 @@ func (o *Operator) statusRecord(ctx context.Context, s *Status) {
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return r, false, nil
 		case <-deadline.C:
-			return
+			return r, false, nil
 		case <-tick.C:
 		}
 		again, err := o.Record(ctx)
 		if err != nil {
 			continue
 		}
-		s.Record = &again
+		r = again
 		if again.Term != first.Term || again.Renewal != first.Renewal {
-			s.LeaseRunning = true
-			return
+			return r, true, nil
 		}
 	}
 }
 
-// role says what the record makes of a site. One whose record stands still may be gone, so nobody can call it active.
 func role(s Status, site string) string {
 	r := s.Record
 	switch {
