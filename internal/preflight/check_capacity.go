@@ -217,7 +217,7 @@ func (p *preflight) neededCPU(ctx context.Context) (float64, error) {
 	return float64(units) / 1024, nil
 }
 
-// snapshots: when the old region is back its wardens copy the snapshot of the lost tail.
+// snapshots: the service's snapshot of an old writer goes with its retention, so who keeps the lost tail copies it.
 func (p *preflight) snapshots(ctx context.Context) Finding {
 	s, wanted := subject("quota "+snapshotName+" in "+p.standby.Region), "room for one more"
 	count, err := p.src.Databases(p.standby.Region).ManualSnapshots(ctx)

@@ -91,24 +91,6 @@ locals {
       Condition = local.own_region
     },
     {
-      # The snapshot of the old writer expires with the old cluster's retention: it is copied to a name of our own.
-      Sid    = "KeepTheOldVolume"
-      Effect = "Allow"
-      Action = ["rds:AddTagsToResource", "rds:CopyDBClusterSnapshot"]
-      Resource = [
-        "${local.rds}:cluster-snapshot:rds:unplanned-global-failover-${var.db_cluster_identifier}-*",
-        "${local.rds}:cluster-snapshot:holdfast-${var.db_cluster_identifier}-*",
-      ]
-      Condition = local.own_region
-    },
-    {
-      Sid       = "CopyUnderTheSiteKey"
-      Effect    = "Allow"
-      Action    = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"]
-      Resource  = [var.kms_key_arn]
-      Condition = { StringEquals = { "kms:ViaService" = "rds.${var.region}.amazonaws.com" } }
-    },
-    {
       Sid      = "ScaleThePaymentService"
       Effect   = "Allow"
       Action   = ["ecs:DescribeServices", "ecs:UpdateService"]
