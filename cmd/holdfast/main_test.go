@@ -36,6 +36,10 @@ func TestMain(m *testing.M) {
 	}())
 }
 
+// commandLimit bounds a command of the built program. The longest is the twin that every runbook is typed at, on a machine
+// that has other things to do.
+const commandLimit = 12 * time.Minute
+
 // command prepares the built holdfast with a temporary folder of its own, in which nothing may be left.
 func command(t *testing.T, args ...string) (cmd *exec.Cmd, temp string) {
 	t.Helper()
@@ -48,7 +52,7 @@ func command(t *testing.T, args ...string) (cmd *exec.Cmd, temp string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(temp) })
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
 	t.Cleanup(cancel)
 	cmd = exec.CommandContext(ctx, filepath.Join(programs, "holdfast"), args...)
 	cmd.Dir = t.TempDir()

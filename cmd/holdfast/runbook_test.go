@@ -218,15 +218,16 @@ func (s *shell) run(ctx context.Context, commands string) (output, status string
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
-		err = ctx.Err()
+		err = context.Cause(ctx)
 		status = ""
 	}
 	text, readErr := os.ReadFile(file + ".out")
 	return string(text), strings.TrimSpace(status), errors.Join(err, readErr)
 }
 
-// twinUp starts a twin of the built program for the test and returns the environment that finds it.
-func twinUp(t *testing.T, name string, args ...string) []string {
+// twinUp starts a twin of the built program for the test, and returns a context that ends with it and the environment that
+// finds it.
+func twinUp(t *testing.T, name string, args ...string) (context.Context, []string) {
 	t.Helper()
 	run := t.TempDir()
 	cmd, temp := command(t, append([]string{"twin", "up", "--name", name}, args...)...)
@@ -237,8 +238,13 @@ func twinUp(t *testing.T, name string, args ...string) []string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ctx, gone := context.WithCancelCause(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	go func() {
+		err := cmd.Wait()
+		gone(fmt.Errorf("the twin has ended: %w", errors.Join(err, context.Canceled)))
+		ended <- err
+	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		if err := <-ended; err != nil {
@@ -260,7 +266,7 @@ func twinUp(t *testing.T, name string, args ...string) []string {
 	case <-time.After(twinUpLimit):
 		t.Fatalf("the twin is not up after %v", twinUpLimit)
 	}
-	return env
+	return ctx, env
 }
 
 // needsAWS skips a test, loudly, where the aws command is absent; every other tool comes with setup or with any system.
@@ -288,26 +294,26 @@ func TestTypedAtATwin(t *testing.T) {
 		t.Skip("it takes a minute and a half")
 	}
 	needsAWS(t)
-	env := twinUp(t, "typed", "--speed", "15")
+	twin, env := twinUp(t, "typed", "--speed", "15")
 	t.Run("no account is reached", func(t *testing.T) { reachesNoAccount(t, env) })
-	t.Run("runbooks", func(t *testing.T) { typeRunbooks(t, env) })
+	t.Run("runbooks", func(t *testing.T) { typeRunbooks(twin, t, env) })
 }
 
 // typeRunbooks types every runbook into one shell.
-func typeRunbooks(t *testing.T, env []string) {
+func typeRunbooks(twin context.Context, t *testing.T, env []string) {
 	all := runbooks(t)
 	if len(all) < 20 {
 		t.Fatalf("only %d blocks: this test would show nothing", len(all))
 	}
 	s := newShell(t, env)
-	ctx, cancel := context.WithTimeout(t.Context(), blockLimit)
+	ctx, cancel := context.WithTimeout(twin, blockLimit)
 	defer cancel()
 	if out, status, err := s.run(ctx, `eval "$(`+filepath.Join(programs, "holdfast")+` twin env)"`); err != nil || status != "0" {
 		t.Fatalf("twin env: status %s, %v\n%s", status, err, out)
 	}
 	for _, b := range all {
 		started := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), blockLimit)
+		ctx, cancel := context.WithTimeout(twin, blockLimit)
 		out, status, err := s.run(ctx, b.commands)
 		cancel()
 		have := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
@@ -322,7 +328,7 @@ func typeRunbooks(t *testing.T, env []string) {
 		}
 		t.Logf("%s:%d took %.1f s", b.document, b.line, time.Since(started).Seconds())
 	}
-	ctx, cancel = context.WithTimeout(t.Context(), blockLimit)
+	ctx, cancel = context.WithTimeout(twin, blockLimit)
 	defer cancel()
 	// The log keeps the newest calls, most of them the wardens'.
 	wantCalls(ctx, t, s, "rds FailoverGlobalCluster us-west-2", "rds DescribeDBClusterSnapshots us-east-1")

@@ -20,7 +20,7 @@ func TestCompositeAlarms(t *testing.T) {
 	b := newBackends(t)
 	client := cloudwatch.NewFromConfig(sdkConfig(t, serve(t, newEndpoint(t, b), ""), east))
 	ctx := t.Context()
-	const impaired, hosts = "region-impaired-primary-twin", "ecs-healthy-hosts-primary-twin"
+	const impaired, silent, hosts = "region-impaired-primary-twin", "no-site-serves-twin", "ecs-healthy-hosts-primary-twin"
 	describe := func(in *cloudwatch.DescribeAlarmsInput) *cloudwatch.DescribeAlarmsOutput {
 		t.Helper()
 		return must[*cloudwatch.DescribeAlarmsOutput](t)(client.DescribeAlarms(ctx, in))
@@ -29,9 +29,16 @@ func TestCompositeAlarms(t *testing.T) {
 		t.Errorf("without types there are %d composite and %d metric alarms", len(out.CompositeAlarms), len(out.MetricAlarms))
 	}
 	out := describe(&cloudwatch.DescribeAlarmsInput{AlarmTypes: []cwtypes.AlarmType{cwtypes.AlarmTypeCompositeAlarm}})
-	if c := out.CompositeAlarms; len(c) != 1 || *c[0].AlarmName != impaired || !strings.Contains(*c[0].AlarmRule, `ALARM("`+hosts+`")`) ||
-		c[0].StateValue != cwtypes.StateValueOk || len(out.MetricAlarms) != 0 {
-		t.Errorf("composite alarms = %+v", out)
+	rules := map[string]string{}
+	for _, c := range out.CompositeAlarms {
+		rules[*c.AlarmName] = *c.AlarmRule
+		if c.StateValue != cwtypes.StateValueOk {
+			t.Errorf("%s is %s", *c.AlarmName, c.StateValue)
+		}
+	}
+	if len(rules) != 2 || !strings.Contains(rules[impaired], `ALARM("`+hosts+`")`) || !strings.Contains(rules[silent], `ALARM("route53-health-check-dr-twin")`) ||
+		len(out.MetricAlarms) != 0 {
+		t.Errorf("composite alarms = %v, and %d of metrics", rules, len(out.MetricAlarms))
 	}
 
 	set := func(name, state, data string) error {
