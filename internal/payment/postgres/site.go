@@ -185,11 +185,15 @@ func (s *Site) Look(ctx context.Context) Status {
 		return s.Status()
 	}
 	before := s.status.Swap(&next)
-	if before.Role != next.Role || !before.ServerStarted.Equal(next.ServerStarted) {
+	sameServer := before.ServerStarted.Equal(next.ServerStarted)
+	if before.Role != next.Role || !sameServer {
 		s.options.Logger.Info("the site's database changed", "role", next.Role, "was", before.Role, "because", next.Err)
-		// Idle connections lead to where the writer was; those in use find out by themselves.
-		s.writer.Reset()
-		s.reader.Reset()
+		if !sameServer || next.ServerStarted.IsZero() {
+			// Idle connections lead to where the writer was; those in use find out by themselves. A lease that comes and goes
+			// moves nothing: to connect anew each time is what a loaded site can do least.
+			s.writer.Reset()
+			s.reader.Reset()
+		}
 	}
 	for _, f := range s.watchers {
 		f(next)
@@ -201,8 +205,7 @@ func (s *Site) Look(ctx context.Context) Status {
 // otherwise. A loaded database must not turn every payment away; a second slow look in a row counts. Until then the
 // payments find out for themselves.
 func (s *Site) doubtful(next Status, writer probe) bool {
-	timedOut := errors.Is(writer.err, context.DeadlineExceeded) || pgconn.Timeout(writer.err)
-	slow := timedOut && next.Role == Down && s.Status().Role == Active
+	slow := late(writer.err) && next.Role == Down && s.Status().Role == Active
 	if !slow {
 		s.slowLooks = 0
 		return false
@@ -312,14 +315,19 @@ func (s *Site) lost(err error) bool {
 }
 
 // discard closes a connection after an error that says that the server is not what it was, or that leaves a
-// transaction open; and the idle ones, which lead to the same server.
+// transaction open; and the idle ones, which lead to the same server. Being late says nothing about the server, and to
+// connect anew is the dearest of all statements: closing all connections of a loaded site for that would keep it down. One
+// that hangs is found out by [Site.Look].
 func (s *Site) discard(conn *pgxpool.Conn, err error) {
 	if conn.Conn().PgConn().TxStatus() != 'I' || s.lost(err) {
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()
 		_ = conn.Conn().Close(ctx) // the error that led here is what counts
 	}
-	if s.lost(err) {
+	if s.lost(err) && !late(err) {
 		s.writer.Reset()
 	}
 }
+
+// late: the caller's time was over before the server had answered.
+func late(err error) bool { return errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err) }

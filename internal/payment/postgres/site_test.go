@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
 
 	"holdfast/internal/fence"
@@ -260,4 +262,85 @@ func TestDemotedWriter(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestLoadedSiteKeepsItsConnections: neither a lease that lapses and comes back nor a transaction that is late says that the
+// writer has moved, and a site that connected anew for it would be loaded still more.
+func TestLoadedSiteKeepsItsConnections(t *testing.T) {
+	t.Parallel()
+	_, dsn := pgservertest.Start(t, nil)
+	store, site := active(t, dsn, time.Hour)
+	ctx := testContext(t)
+	idle := func(n int) {
+		t.Helper()
+		for _, c := range acquire(t, site, n) {
+			c.Release()
+		}
+	}
+	const connections = 4
+	idle(connections)
+	pids := backends(t, site)
+	if len(pids) < connections {
+		t.Fatalf("%d connections", len(pids))
+	}
+	exec(t, site.Writer(), "UPDATE holdfast.write_lease SET valid_until = 'epoch'")
+	if s := site.Look(ctx); s.Role != Fenced {
+		t.Fatalf("without a lease: %+v", s)
+	}
+	extend(t, site.Writer(), 2, time.Hour)
+	if s := site.Look(ctx); s.Role != Active {
+		t.Fatalf("with a lease again: %+v", s)
+	}
+	idle(connections)
+	if again := backends(t, site); !slices.Equal(again, pids) {
+		t.Fatalf("connections %v after a lapse of the lease, %v before", again, pids)
+	}
+
+	lock, err := site.Writer().Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock.Exec(ctx, "LOCK TABLE payd.payments"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = NewStore(site, 200*time.Millisecond).Begin(ctx, order(1), longClaim)
+	wantError(t, err, payment.ErrUnavailable)
+	if err := lock.Rollback(ctx); err != nil {
+		t.Fatal(err)
+	}
+	begin(t, store, order(2), longClaim)
+	idle(connections)
+	kept := 0
+	for _, pid := range backends(t, site) {
+		if slices.Contains(pids, pid) {
+			kept++
+		}
+	}
+	if kept != connections-1 {
+		t.Errorf("%d of %d connections outlived one that was late", kept, connections)
+	}
+}
+
+// acquire takes so many connections at once.
+func acquire(t *testing.T, site *Site, n int) (held []*pgxpool.Conn) {
+	t.Helper()
+	for range n {
+		c, err := site.Writer().Acquire(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, c)
+	}
+	return held
+}
+
+// backends are the server's processes of the writer pool's idle connections.
+func backends(t *testing.T, site *Site) (pids []uint32) {
+	t.Helper()
+	for _, c := range site.Writer().AcquireAllIdle(testContext(t)) {
+		pids = append(pids, c.Conn().PgConn().PID())
+		c.Release()
+	}
+	slices.Sort(pids)
+	return pids
 }
