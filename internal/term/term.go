@@ -61,8 +61,8 @@ type Record struct {
 	// UnpinnedBy says who, and why.
 	UnpinnedBy string `json:"unpinned_by,omitempty" dynamodbav:"unpinned_by,omitempty"`
 	// TailOf are the terms, ascending, whose ends may be missing in the database that serves now. Taking a term over adds
-	// one, unless the copy contains the drain, and so does serving one in a database that came to be the writer otherwise; the site that has exported its old volume takes it out, or an operator who
-	// has read the snapshot that the service kept.
+	// one, unless the copy contains the drain, and so does serving one in a database that came to be the writer otherwise;
+	// the site that has exported its old volume takes it out, or an operator who has read the snapshot that the service kept.
 	TailOf []Number `json:"tail_of,omitempty" dynamodbav:"tail_of,omitempty"`
 	// TailSavedBy says on whose word TailOf was last cleared, and by which export, where no warden did it.
 	TailSavedBy string `json:"tail_saved_by,omitempty" dynamodbav:"tail_saved_by,omitempty"`

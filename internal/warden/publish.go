@@ -46,7 +46,8 @@ func (w *Warden) beacon(sequence int64) term.Beacon {
 		Ready: ready, NotReadyBecause: because,
 		LineageTerm: o.Database.HighestTerm(), DrainedTerm: o.Database.DrainedTerm,
 		CoveredUntil: o.Database.ValidUntil, ReplayedPosition: o.Database.Position, Pin: o.Database.Pin.Report(),
-		ObservedWriter: o.Cluster.Writer, DesiredTasks: cmp.Or(o.App.DesiredTasks, o.OwnBeacon.DesiredTasks), RunningTasks: o.App.RunningTasks, HealthyTargets: o.App.HealthyTargets,
+		ObservedWriter: o.Cluster.Writer,
+		DesiredTasks:   cmp.Or(o.App.DesiredTasks, o.OwnBeacon.DesiredTasks), RunningTasks: o.App.RunningTasks, HealthyTargets: o.App.HealthyTargets,
 		TrustLeftMS: trustLeft(o).Milliseconds(), Journal: w.journal.head(), Mode: string(o.Settings.Mode), MaxLagMS: o.Settings.MaxLag.Milliseconds(), Approval: o.OwnBeacon.Approval, At: o.WallClock,
 	}
 	if ready {
