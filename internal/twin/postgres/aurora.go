@@ -34,7 +34,7 @@ const (
 	defaultResyncDelay = 60 * time.Second
 	// minimumResyncDelay is what no speed takes from the time in which an old volume can be read: reading it takes what it
 	// takes on this machine.
-	minimumResyncDelay = 10 * time.Second
+	minimumResyncDelay = 20 * time.Second
 )
 
 // Options says what to build.
@@ -51,7 +51,7 @@ type Options struct {
 	// Password is the master user's, on every cluster.
 	Password string
 	// ResyncDelay is how long an old writer that came back stays a zombie before Aurora resynchronizes it; 0 is 60 s
-	// divided by Speed, and at least 10 s.
+	// divided by Speed, and at least 20 s.
 	ResyncDelay time.Duration
 	// Events, if set, is called for every event, on the goroutine that caused it; it must not block.
 	Events func(Event)
