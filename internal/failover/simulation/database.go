@@ -50,6 +50,12 @@ type change struct {
 // currencies is how many currencies the ledger has; a payment's number chooses.
 const currencies = 3
 
+// snapshot is a volume of a site that a rebuild has left.
+type snapshot struct {
+	of     *site
+	volume *volume
+}
+
 // volume is a log and the state that it leads to.
 type volume struct {
 	log      []change
@@ -335,7 +341,7 @@ func (c *control) rebuild(old *site, move int) {
 		w.trace("%s is rebuilt as a secondary", old.db.name)
 		if w.mutation != DropOldVolume {
 			w.keep(old.db.volume)
-			w.snapshots = append(w.snapshots, old.db.volume)
+			w.snapshots = append(w.snapshots, snapshot{of: old, volume: old.db.volume})
 		}
 		old.db.open = nil
 		old.db.writer = false

@@ -482,18 +482,24 @@ func approve(w *world, s *site) {
 	w.store.beacons[s.index] = &b
 }
 
-// saveTail is 'holdfast tail': an operator has read the end of a term from the snapshot that the service kept.
+// saveTail is 'holdfast reconcile export --saved': an operator has read the ends of terms from the snapshots that the service
+// kept. A snapshot has the end of its newest term, if that was served by the site that it was taken of.
 func saveTail(w *world, _ *site) {
 	r := w.store.record
-	if !w.store.exists || len(r.TailOf) == 0 || len(w.snapshots) == 0 {
+	if !w.store.exists {
 		return
 	}
-	for _, v := range w.snapshots {
-		w.export(v)
+	for _, s := range w.snapshots {
+		w.export(s.volume)
+		if terms := s.volume.terms; len(terms) > 0 && w.servedBy[terms[len(terms)-1]] == s.of {
+			r = r.WithoutTail(terms[len(terms)-1])
+		}
 	}
-	w.trace("an operator has saved the ends of the terms %d", r.TailOf)
+	if len(r.TailOf) == len(w.store.record.TailOf) {
+		return
+	}
+	w.trace("an operator has saved the ends of terms: %d are missing yet, of %d", r.TailOf, w.store.record.TailOf)
 	r.Version++
-	r.TailOf = nil
 	w.store.write(w, &r)
 }
 

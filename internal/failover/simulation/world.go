@@ -153,7 +153,7 @@ type world struct {
 	// kept are the payments that are on a volume which was left behind, exported those that an export of one has.
 	kept, exported map[int32]bool
 	// snapshots are the volumes that a rebuild has left. recreated: the record was lost, and what it said with it.
-	snapshots []*volume
+	snapshots []snapshot
 	recreated bool
 
 	healedAt, lastAck, outage instant
