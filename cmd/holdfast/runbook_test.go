@@ -291,7 +291,7 @@ func needsAWS(t *testing.T) {
 // TestTypedAtATwin is what people type at a twin: first in a shell that must not reach a real account, then every runbook.
 func TestTypedAtATwin(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes a minute and a half")
+		t.Skip("it takes minutes")
 	}
 	needsAWS(t)
 	twin, env := twinUp(t, "typed", "--speed", "15")

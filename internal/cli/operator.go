@@ -241,6 +241,16 @@ func (f *moveFlags) request(cmd *cobra.Command) (operator.Request, error) {
 	return operator.Request{To: f.to, By: f.who(), Reason: cmp.Or(f.reason, "not given"), Progress: tellProgress(cmd)}, nil
 }
 
+// prepare reads what is asked for, and opens the deployment.
+func (f *moveFlags) prepare(ctx context.Context, cmd *cobra.Command) (operator.Request, *operator.Operator, error) {
+	q, err := f.request(cmd)
+	if err != nil {
+		return q, nil, err
+	}
+	op, err := f.open(ctx)
+	return q, op, err
+}
+
 func (f *moveFlags) printPlan(cmd *cobra.Command, p operator.Plan, err error) error {
 	if err != nil {
 		return err
@@ -272,11 +282,7 @@ the request stands. The active site turns it down if the other one is not ready 
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 			defer cancel()
-			q, err := f.request(cmd)
-			if err != nil {
-				return err
-			}
-			op, err := f.open(ctx)
+			q, op, err := f.prepare(ctx, cmd)
 			if err != nil {
 				return err
 			}
@@ -352,11 +358,7 @@ back.`,
 func (f *moveFlags) withdraw(cmd *cobra.Command) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 	defer cancel()
-	q, err := f.request(cmd)
-	if err != nil {
-		return err
-	}
-	op, err := f.open(ctx)
+	q, op, err := f.prepare(ctx, cmd)
 	if err != nil {
 		return err
 	}
