@@ -20,9 +20,11 @@ const (
 	defaultMaxAttempts = 200
 	// A merchant waits so long for one answer, and between two attempts at most maxBackoff, at any speed: what the machine can
 	// carry is not sped up, and hundreds of payments that wait for a takeover and are sent again all the time would keep it
-	// down. The pause is drawn below a bound that doubles from baseBackoff, which the speed shortens no further than
+	// down. It is longer than a warden holds a request back for the other site (3 s), and shorter than what shops' libraries
+	// wait: who gives up before, gives a connection up too, and new ones are the dearest of all. The pause is drawn below a bound that doubles from baseBackoff, which the speed shortens no further than
 	// minBackoff, so that the first attempts find the new site soon.
-	answerTimeout = 2 * time.Second
+	answerTimeout = 5 * time.Second
+	dnsTimeout    = 2 * time.Second
 	baseBackoff   = 200 * time.Millisecond
 	minBackoff    = 100 * time.Millisecond
 	maxBackoff    = 4 * time.Second
@@ -111,7 +113,7 @@ func New(options Options) (*Fleet, error) {
 	f := &Fleet{options: options, finished: make(chan struct{})}
 	for range options.Merchants {
 		f.clients = append(f.clients, &client{
-			resolver: &resolver{server: options.Resolver, name: options.Name, timeout: answerTimeout},
+			resolver: &resolver{server: options.Resolver, name: options.Name, timeout: dnsTimeout},
 			port:     options.Port, timeout: answerTimeout,
 		})
 	}
