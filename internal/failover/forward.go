@@ -14,26 +14,38 @@ type Forwarding struct {
 // any more, and for Settings.ForwardFor after the term has been handed over, until the clients have followed DNS. After
 // an unplanned takeover nobody follows the old site any more by the time it is back. A standby in its quiet state does
 // not forward, so that a takeover needs no call to its balancer's control plane. known is false if the store or the
-// database does not say; what was set before then stays.
+// database does not say, or what they said may have changed since; what was set before then stays.
 func Forward(o Observation) (f Forwarding, known bool) {
 	if unusable(o) != "" {
 		return Forwarding{}, false
 	}
 	r := o.Store.Record
 	if r.Holder == o.Site {
-		wanted := r.Wanted != nil && r.Wanted.Site == o.Peer
-		// A database that restarts as a replica does not answer for a while; the hand-over goes on.
-		return Forwarding{Divert: r.State == term.Granted || r.State == term.Held && wanted && (sealed(o) || o.For.Handoff > 0)}, true
+		return forwardHolder(o)
 	}
 	switch {
 	case o.WallClock.Sub(r.MovedAt) >= o.Settings.ForwardFor:
 		return Forwarding{}, true
-	case !o.Database.Reachable:
+	case !o.Database.Reachable, o.Database.AskedIn < r.Term:
 		return Forwarding{Peer: served(r)}, false
 	case o.Database.DrainedTerm < r.Term-1: // the term was taken, not handed over
 		return Forwarding{}, true
 	}
 	return Forwarding{Divert: true, Peer: served(r)}, true
+}
+
+func forwardHolder(o Observation) (f Forwarding, known bool) {
+	r := o.Store.Record
+	switch {
+	case r.State == term.Granted:
+		return Forwarding{Divert: true}, true
+	case r.State != term.Held || r.Wanted == nil || r.Wanted.Site != o.Peer:
+		return Forwarding{}, true
+	}
+	// A database that restarts as a replica does not answer for a while; the hand-over goes on. One that was not sealed when
+	// it was asked may be by now, by a sibling who has set the balancer and whose requests come here too.
+	sealed := sealed(o) || o.For.Handoff > 0
+	return Forwarding{Divert: sealed}, sealed
 }
 
 func served(r term.Record) bool { return r.State == term.Held && r.ServedTerm == r.Term }

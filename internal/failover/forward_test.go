@@ -19,7 +19,7 @@ func forwardSettings(o failover.Observation) failover.Observation {
 func moved(ago time.Duration) failover.Observation {
 	o := standby()
 	o.Store.Record.MovedAt = o.WallClock.Add(-ago)
-	o.Database.DrainedTerm = 6
+	o.Database.DrainedTerm, o.Database.AskedIn = 6, o.Store.Record.Term
 	return o
 }
 
@@ -35,7 +35,7 @@ func TestForward(t *testing.T) {
 	}{
 		{"quiet active site", serving(), nil, none, true},
 		{"quiet standby, nothing has ever moved", standby(), nil, none, true},
-		{"a hand-over is wanted, but writes still pass", wanted(serving()), nil, none, true},
+		{"a hand-over is wanted, but writes passed when the database was asked", wanted(serving()), nil, none, false},
 		{"sealed for the hand-over", wanted(serving()), func(o *failover.Observation) { o.Database.SealedTerm = 7 }, divert, true},
 		{"sealed, and the database restarts as a replica", wanted(serving()), func(o *failover.Observation) {
 			o.Database, o.For.Handoff = failover.DatabaseView{}, time.Second
@@ -46,8 +46,11 @@ func TestForward(t *testing.T) {
 		}, divert, true},
 		{"released: nobody can be sent on to", serving(), func(o *failover.Observation) { o.Store.Record.State = term.Releasing }, none, true},
 		{"moved, not served yet", moved(time.Second), func(o *failover.Observation) {
-			o.Store.Record.Term, o.Database.DrainedTerm = 8, 7
+			o.Store.Record.Term, o.Database.DrainedTerm, o.Database.AskedIn = 8, 7, 8
 		}, divert, true},
+		{"moved and served, but the database was asked before that", moved(time.Second), func(o *failover.Observation) {
+			o.Database.DrainedTerm, o.Database.AskedIn = 0, 6
+		}, failover.Forwarding{Peer: true}, false},
 		{"moved and served, and the database restarts as a replica", moved(time.Second), func(o *failover.Observation) {
 			o.Database = failover.DatabaseView{}
 		}, failover.Forwarding{Peer: true}, false},

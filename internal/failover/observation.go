@@ -135,6 +135,8 @@ type DatabaseView struct {
 	// Time is what the database's clock showed, and Asked the own boot clock before it was asked; see [DatabaseView.ClockBy].
 	Time  time.Time
 	Asked term.Instant
+	// AskedIn is the newest term that was known when the database was asked: of a hand-over since then it can say nothing.
+	AskedIn term.Number
 	// Position is the database's LSN, for people.
 	Position string
 	// Pin is the newest pin in the database (P18).

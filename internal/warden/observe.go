@@ -116,11 +116,14 @@ func (w *Warden) databaseView(ctx context.Context) failover.DatabaseView {
 	ctx, cancel := context.WithTimeout(ctx, w.callLimit())
 	defer cancel()
 	asked := w.boot()
+	r, _ := w.record()
 	s, err := w.db.Sample(ctx)
 	if err != nil {
 		return failover.DatabaseView{Err: err.Error()}
 	}
-	return databaseView(s, asked)
+	v := databaseView(s, asked)
+	v.AskedIn = r.Term
+	return v
 }
 
 // databaseView is what decisions need of a sample that was asked for at asked: what is counted from before the database's

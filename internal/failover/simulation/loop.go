@@ -51,13 +51,13 @@ func (d *warden) join() {
 
 func (d *warden) databaseView(done func(failover.DatabaseView)) {
 	var s sample
-	asked := d.now()
+	asked, askedIn := d.now(), d.memory.Store.Record.Term
 	d.ask(d.callLimit(), d.database(), func() { s = d.site.db.sample() }, func(answered bool) {
 		if !answered {
 			done(failover.DatabaseView{Err: "no answer"})
 			return
 		}
-		s.view.Pin, s.view.Asked = s.pinView(d.w, asked), asked
+		s.view.Pin, s.view.Asked, s.view.AskedIn = s.pinView(d.w, asked), asked, askedIn
 		done(s.view)
 	})
 }
