@@ -155,17 +155,54 @@ func (s *Site) OnStatus(f func(Status)) {
 	s.watchers = append(s.watchers, f)
 }
 
-// Watch looks at the databases again and again until ctx ends.
+// fencedLooks is how many times as often the databases are looked at while the writer is here and holds no lease: the site
+// is between two states, and every moment until the lease is seen is downtime.
+const fencedLooks = 10
+
+// Watch looks at the databases again and again until ctx ends, and connects to a new writer while it does not take payments yet.
 func (s *Site) Watch(ctx context.Context) {
-	tick := time.NewTicker(s.options.ProbeEvery)
-	defer tick.Stop()
+	var warming sync.WaitGroup
+	defer warming.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var warmed time.Time // the start of the server that has been connected to
 	for {
-		s.Look(ctx)
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
+		began := time.Now()
+		status := s.Look(ctx)
+		every := s.options.ProbeEvery
+		if status.Role == Fenced {
+			every /= fencedLooks
+		}
+		if status.Role == Fenced && !status.ServerStarted.Equal(warmed) {
+			warmed = status.ServerStarted
+			warming.Go(func() { s.warm(ctx) })
+		}
+		timer.Reset(max(time.Until(began.Add(every)), minimumPause))
+	}
+}
+
+// minimumPause is between two looks that take longer than they should.
+const minimumPause = 10 * time.Millisecond
+
+// warm makes half of the connections to a writer that gets its lease soon, one after the other. Whoever waits for a
+// hand-over comes at once, and to connect is the dearest statement there is. Once the payments are there they do it themselves.
+func (s *Site) warm(ctx context.Context) {
+	for range s.options.MaxConnections / 2 {
+		if s.Status().Role != Fenced {
+			return
+		}
+		limited, cancel := context.WithTimeout(ctx, s.options.ConnectTimeout)
+		conn, err := s.writer.Acquire(limited)
+		cancel()
+		if err != nil {
+			return // the next look says what is wrong
+		}
+		defer conn.Release() // not before the last one is made: the pool would hand out the same
 	}
 }
 

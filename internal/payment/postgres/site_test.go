@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -318,6 +319,29 @@ func TestLoadedSiteKeepsItsConnections(t *testing.T) {
 	}
 	if kept != connections-1 {
 		t.Errorf("%d of %d connections outlived one that was late", kept, connections)
+	}
+}
+
+// TestWriterIsConnectedToBeforeItsLease: who has waited for a hand-over finds connections made.
+func TestWriterIsConnectedToBeforeItsLease(t *testing.T) {
+	t.Parallel()
+	_, dsn := pgservertest.Start(t, nil)
+	_, site := active(t, dsn, time.Hour)
+	exec(t, site.Writer(), "UPDATE holdfast.write_lease SET valid_until = 'epoch'")
+	next := openSite(t, dsn, dsn) // as after a promotion: it has seen no writer yet
+	ctx, cancel := context.WithCancel(testContext(t))
+	var watch sync.WaitGroup
+	watch.Go(func() { next.Watch(ctx) })
+	defer watch.Wait()
+	defer cancel()
+	eventually(t, func() error {
+		if n := next.Writer().Stat().IdleConns(); int(n) != next.options.MaxConnections/2 {
+			return fmt.Errorf("%d of %d connections are made and free", n, next.options.MaxConnections/2)
+		}
+		return nil
+	})
+	if s := next.Status(); s.Role != Fenced {
+		t.Errorf("without a lease: %+v", s)
 	}
 }
 
