@@ -107,6 +107,12 @@ func (in *Installation) chooseUser() error {
 	return ErrNoUnprivilegedUser
 }
 
+// keepMemory has the C library keep what a server gives back to it at the end of every transaction, and take it from the
+// kernel in larger pieces. By default a backend whose memory ends near the threshold gives it back and faults it in again
+// in each transaction, which is dear on a virtual machine, and happens or not with each small change to a statement
+// (docs/adr/0016). See mallopt(3).
+var keepMemory = []string{"MALLOC_TRIM_THRESHOLD_=16777216", "MALLOC_MMAP_THRESHOLD_=16777216", "MALLOC_TOP_PAD_=1048576"}
+
 // Command prepares one of the installation's programs to run as the unprivileged user, in dir, dying with its parent.
 // It leads a process group of its own, which the end of ctx kills (pg_basebackup has a child).
 func (in Installation) Command(ctx context.Context, dir, program string, args ...string) *exec.Cmd {
@@ -114,6 +120,7 @@ func (in Installation) Command(ctx context.Context, dir, program string, args ..
 	cmd.Dir = dir
 	// libpq looks for certificates below HOME: the caller's are none of its business, and root's it may not even read.
 	cmd.Env = append(environment(), "LC_ALL=C", "TZ=UTC", "PGTZ=UTC", "HOME="+dir)
+	cmd.Env = append(cmd.Env, keepMemory...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: in.Credential, Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error {
 		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); errors.Is(err, syscall.ESRCH) {
