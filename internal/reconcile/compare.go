@@ -290,7 +290,8 @@ func (c comparison) lookup(ctx context.Context, r relation, common []string, bat
 	}
 	sql := fmt.Sprintf("SELECT ARRAY[%s], to_jsonb(t)::text FROM %s AS t WHERE (%s) IN (SELECT * FROM unnest(%s))",
 		asText(key), r.sql(), strings.Join(key, ", "), strings.Join(arrays, ", "))
-	rows, err := c.survivor.Query(ctx, sql, args...)
+	// One round trip, not two: the survivor is in another region, and the old volume is not there for long.
+	rows, err := c.survivor.Query(ctx, sql, append([]any{pgx.QueryExecModeExec}, args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("read the surviving database: %w", err)
 	}
@@ -312,7 +313,7 @@ func commonColumns(ctx context.Context, survivor pgx.Tx, r relation) ([]string, 
 	err := survivor.QueryRow(ctx, `
 		SELECT coalesce(array_agg(a.attname::text), '{}') FROM pg_attribute AS a
 		JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-		WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped`, r.schema, r.name).Scan(&theirs)
+		WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped`, pgx.QueryExecModeExec, r.schema, r.name).Scan(&theirs)
 	if err != nil {
 		return nil, fmt.Errorf("describe the surviving database's table: %w", err)
 	}
