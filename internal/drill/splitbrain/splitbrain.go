@@ -21,11 +21,10 @@ const (
 	connectTimeout = 2 * time.Second
 	// attemptTimeout is how long one transaction may take; without an answer it does not count.
 	attemptTimeout = 3 * time.Second
-	// pauseDown, pauseOpen and pauseReadOnly lie between two rounds while the server does not answer, while it is a
-	// writer, and once it is a standby.
-	pauseDown     = 50 * time.Millisecond
-	pauseOpen     = 50 * time.Millisecond
-	pauseReadOnly = 500 * time.Millisecond
+	// pauseDown and pauseUp lie between two rounds while the server does not answer, and while it does: it is not to miss the
+	// server's first moment, and then not to take the machine from what is rehearsed on it.
+	pauseDown = 50 * time.Millisecond
+	pauseUp   = 500 * time.Millisecond
 	maxSamples    = 20
 )
 
@@ -183,26 +182,28 @@ func (a *Attack) round(ctx context.Context, old, held *session) (pause time.Dura
 		statements = statements[:min(1, len(statements))] // a standby refuses all alike, and has a volume to catch up
 	}
 	for _, statement := range statements {
-		for _, way := range ways {
-			if ctx.Err() != nil {
-				return 0
-			}
-			if a.denied[way.name] {
-				continue
-			}
-			a.try(ctx, old, way, "old session", statement)
-			fresh := &session{dsn: a.dsn}
-			a.try(ctx, fresh, way, "new session", statement)
-			fresh.close()
-		}
+		a.tryAll(ctx, old, statement)
 	}
 	if len(statements) > 0 {
 		a.tryHeld(ctx, held, statements[0])
 	}
-	if recovering {
-		return pauseReadOnly
+	return pauseUp
+}
+
+// tryAll tries a statement in every way, in the kept session and in one of its own.
+func (a *Attack) tryAll(ctx context.Context, old *session, statement string) {
+	fresh := &session{dsn: a.dsn} // one for all ways: to connect costs more than all of them
+	defer fresh.close()
+	for _, way := range ways {
+		if ctx.Err() != nil {
+			return
+		}
+		if a.denied[way.name] {
+			continue
+		}
+		a.try(ctx, old, way, "old session", statement)
+		a.try(ctx, fresh, way, "new session", statement)
 	}
-	return pauseOpen
 }
 
 func (a *Attack) answered(recovering bool) {
