@@ -92,14 +92,11 @@ func (d *drill) warmUp(whole, ctx context.Context) error {
 
 // lastProblem says what the merchants were told last, for a phase that waits for them in vain.
 func lastProblem(fleet *merchant.Fleet) string {
-	record := fleet.Record()
-	for _, p := range slices.Backward(record) {
-		if n := len(p.Attempts); n > 0 && p.Outcome != merchant.Acknowledged {
-			a := p.Attempts[n-1]
-			return fmt.Sprintf("the last attempt without success got status %d from %q: %s", a.Status, a.Address, a.Error)
-		}
+	a, failed := fleet.LastFailure()
+	if !failed {
+		return "no attempt has failed"
 	}
-	return "no attempt has failed"
+	return fmt.Sprintf("the last attempt without success got status %d from %q: %s", a.Status, a.Address, a.Error)
 }
 
 // takeover waits until the second site serves and clients are served by it.

@@ -281,6 +281,20 @@ func (f *Fleet) Record() []Payment {
 	return record
 }
 
+// LastFailure is the last attempt of the newest payment that was tried and is not acknowledged; false if there is none. It
+// is asked for all the time, so it does not copy the record.
+func (f *Fleet) LastFailure() (Attempt, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range slices.Backward(f.record) {
+		p := &f.record[i]
+		if n := len(p.Attempts); n > 0 && p.Outcome != Acknowledged {
+			return p.Attempts[n-1], true
+		}
+	}
+	return Attempt{}, false
+}
+
 // Acknowledgements returns those after the first n, in the order in which they were noted, which is nearly that of At.
 func (f *Fleet) Acknowledgements(n int) []Acknowledgement {
 	f.mu.Lock()
