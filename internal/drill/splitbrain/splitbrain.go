@@ -23,9 +23,9 @@ const (
 	attemptTimeout = 3 * time.Second
 	// pauseDown and pauseUp lie between two rounds while the server does not answer, and while it does: it is not to miss the
 	// server's first moment, and then not to take the machine from what is rehearsed on it.
-	pauseDown = 50 * time.Millisecond
-	pauseUp   = 500 * time.Millisecond
-	maxSamples    = 20
+	pauseDown  = 50 * time.Millisecond
+	pauseUp    = 500 * time.Millisecond
+	maxSamples = 20
 )
 
 // The marks that the new keys of a written row begin with, as far as they are text.
