@@ -157,7 +157,7 @@ func (s *Site) OnStatus(f func(Status)) {
 
 // fencedLooks is how many times as often the databases are looked at while the writer is here and holds no lease: the site
 // is between two states, and every moment until the lease is seen is downtime.
-const fencedLooks = 10
+const fencedLooks = 4
 
 // Watch looks at the databases again and again until ctx ends, and connects to a new writer while it does not take payments yet.
 func (s *Site) Watch(ctx context.Context) {
@@ -186,13 +186,16 @@ func (s *Site) Watch(ctx context.Context) {
 	}
 }
 
+// warmShare of the connections to a new writer are made before it takes payments.
+const warmShare = 4
+
 // minimumPause is between two looks that take longer than they should.
 const minimumPause = 10 * time.Millisecond
 
-// warm makes half of the connections to a writer that gets its lease soon, one after the other. Whoever waits for a
-// hand-over comes at once, and to connect is the dearest statement there is. Once the payments are there they do it themselves.
+// warm makes some connections to a writer that gets its lease soon, one after the other. Whoever waits for a hand-over comes
+// at once, and to connect is the dearest statement there is; too many would take the machine from those who bring the lease.
 func (s *Site) warm(ctx context.Context) {
-	for range s.options.MaxConnections / 2 {
+	for range s.options.MaxConnections / warmShare {
 		if s.Status().Role != Fenced {
 			return
 		}

@@ -335,8 +335,8 @@ func TestWriterIsConnectedToBeforeItsLease(t *testing.T) {
 	defer watch.Wait()
 	defer cancel()
 	eventually(t, func() error {
-		if n := next.Writer().Stat().IdleConns(); int(n) != next.options.MaxConnections/2 {
-			return fmt.Errorf("%d of %d connections are made and free", n, next.options.MaxConnections/2)
+		if n := next.Writer().Stat().IdleConns(); int(n) != next.options.MaxConnections/warmShare {
+			return fmt.Errorf("%d of %d connections are made and free", n, next.options.MaxConnections/warmShare)
 		}
 		return nil
 	})
