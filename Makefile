@@ -9,7 +9,7 @@ GO ?= go
 # What setup builds stands here and is found first.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help setup build demo test lint fmt clean topology simulate drills fuzz test-moto tflint
+.PHONY: help setup build demo test lint fmt clean topology simulate drills fuzz test-moto test-runbooks tflint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ drills: build ## every drill five times, and docs/drills.md (about two hours; an
 
 test-moto: ## the Terraform against moto_server, which must be installed (pip install 'moto[server]')
 	@scripts/test-moto.sh
+
+test-runbooks: ## every runbook typed at a twin with the stock aws command, which must be installed (pip install awscli)
+	@scripts/test-runbooks.sh
 
 FUZZ_TIME ?= 30s
 
