@@ -8,6 +8,9 @@ type Forwarding struct {
 	Divert bool
 	// Peer: the other site serves, so they can be sent there. Until then they wait.
 	Peer bool
+	// Moving: a hand-over is asked for, and the database was not sealed when it was asked. Requests that come all the same wait
+	// too: a sibling may have sealed it and set the balancer since.
+	Moving bool
 }
 
 // Forward says whether the site forwards: from the seal of a hand-over on, when its own application can commit nothing
@@ -42,10 +45,9 @@ func forwardHolder(o Observation) (f Forwarding, known bool) {
 	case r.State != term.Held || r.Wanted == nil || r.Wanted.Site != o.Peer:
 		return Forwarding{}, true
 	}
-	// A database that restarts as a replica does not answer for a while; the hand-over goes on. One that was not sealed when
-	// it was asked may be by now, by a sibling who has set the balancer and whose requests come here too.
+	// A database that restarts as a replica does not answer for a while; the hand-over goes on.
 	sealed := sealed(o) || o.For.Handoff > 0
-	return Forwarding{Divert: sealed}, sealed
+	return Forwarding{Divert: sealed, Moving: !sealed}, true
 }
 
 func served(r term.Record) bool { return r.State == term.Held && r.ServedTerm == r.Term }

@@ -35,7 +35,7 @@ func TestForward(t *testing.T) {
 	}{
 		{"quiet active site", serving(), nil, none, true},
 		{"quiet standby, nothing has ever moved", standby(), nil, none, true},
-		{"a hand-over is wanted, but writes passed when the database was asked", wanted(serving()), nil, none, false},
+		{"a hand-over is wanted, but writes still pass", wanted(serving()), nil, failover.Forwarding{Moving: true}, true},
 		{"sealed for the hand-over", wanted(serving()), func(o *failover.Observation) { o.Database.SealedTerm = 7 }, divert, true},
 		{"sealed, and the database restarts as a replica", wanted(serving()), func(o *failover.Observation) {
 			o.Database, o.For.Handoff = failover.DatabaseView{}, time.Second

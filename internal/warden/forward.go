@@ -128,7 +128,7 @@ func (f *forwarder) await(ctx context.Context) bool {
 		switch state, known := failover.Forward(f.w.fresh()); {
 		case state.Peer:
 			return true
-		case known && !state.Divert:
+		case known && !state.Divert && !state.Moving:
 			return false
 		}
 		select {
