@@ -85,7 +85,7 @@ func TestHurry(t *testing.T) {
 	at := func(since time.Duration, change func(*failover.Observation)) failover.Observation {
 		o := failover.Observation{
 			Site: "primary", Peer: "dr", WallClock: began.Add(since), Settings: failover.Settings{HandoffTimeout: time.Minute, ForwardFor: 5 * time.Minute},
-			Database: failover.DatabaseView{Reachable: true, LeaseTerm: 1, DrainedTerm: 1, Terms: []term.Number{1}},
+			Database: failover.DatabaseView{Reachable: true, LeaseTerm: 1, DrainedTerm: 1, Terms: []term.Number{1}, AskedIn: 2},
 		}
 		o.Store = failover.StoreView{Readable: true, Record: firstRecord()}
 		r := &o.Store.Record
