@@ -87,17 +87,9 @@ func (p *process) effect(limit time.Duration, to place, serve func(), done func(
 	}
 }
 
-// callsAtOnce are allocated together: a run makes thousands, and each allocation costs more than the call's room.
-const callsAtOnce = 32
-
 func (p *process) newCall(limit time.Duration, to place, serve func(), done func(bool)) *call {
 	w := p.w
-	if len(w.calls) == 0 {
-		w.calls = make([]call, callsAtOnce)
-	}
-	c := &w.calls[0]
-	w.calls = w.calls[1:]
-	*c = call{
+	c := &call{
 		from: p, life: p.life, to: to, limit: limit, there: w.latency(), back: w.latency(),
 		deadline: w.now + p.clock.real(limit), serve: serve, done: done,
 	}

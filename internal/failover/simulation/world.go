@@ -96,7 +96,6 @@ type world struct {
 	events    queue
 	slots     []slot
 	free      []int32 // slots
-	calls     []call  // room for the next ones
 	scheduled uint32
 	steps     int
 	rng       *rand.Rand
