@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"holdfast/internal/payment/postgres"
 )
 
 // Config is what the environment says.
@@ -56,7 +58,7 @@ const Usage = `payd is configured by its environment:
   PAYD_DRAIN_DELAY       from /readyz turning bad to refusing connections (2s)
   PAYD_DRAIN_TIMEOUT     for the requests under way then (20s)
   PAYD_MAX_IN_FLIGHT     requests under way (64)
-  PAYD_DB_MAX_CONNECTIONS  for each of writer and reader (16)
+  PAYD_DB_MAX_CONNECTIONS  for each of writer and reader (8)
 `
 
 // reader reads variables and gathers what is wrong with them.
@@ -122,7 +124,7 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 		DrainDelay:      r.duration("PAYD_DRAIN_DELAY", 2*time.Second),
 		DrainTimeout:    r.duration("PAYD_DRAIN_TIMEOUT", 20*time.Second),
 		MaxInFlight:     r.number("PAYD_MAX_IN_FLIGHT", 64, 1, 100_000),
-		MaxConnections:  r.number("PAYD_DB_MAX_CONNECTIONS", 16, 1, 1000),
+		MaxConnections:  r.number("PAYD_DB_MAX_CONNECTIONS", postgres.DefaultConnections, 1, 1000),
 	}
 	r.required("DB_NAME")
 	r.required("DB_USER")

@@ -47,11 +47,15 @@ type Status struct {
 	Err error
 }
 
+// DefaultConnections carry more than a thousand payments a second, at the few milliseconds that a payment holds one. More of
+// them would only be more to connect when the writer moves, all at once, and to connect is the dearest statement there is.
+const DefaultConnections = 8
+
 // SiteOptions are a site's endpoints and settings; zero settings get defaults.
 type SiteOptions struct {
 	// Writer and Reader are connection strings.
 	Writer, Reader string
-	// MaxConnections bounds each of the two pools (16).
+	// MaxConnections bounds each of the two pools ([DefaultConnections]).
 	MaxConnections int
 	// ConnectTimeout bounds one attempt to connect (2 s).
 	ConnectTimeout time.Duration
@@ -78,7 +82,7 @@ type Site struct {
 // OpenSite prepares the pools; it connects to nothing. Call [Site.Watch] to keep the status up to date.
 func OpenSite(o SiteOptions) (*Site, error) {
 	if o.MaxConnections <= 0 {
-		o.MaxConnections = 16
+		o.MaxConnections = DefaultConnections
 	}
 	if o.ConnectTimeout <= 0 {
 		o.ConnectTimeout = 2 * time.Second
@@ -187,7 +191,7 @@ func (s *Site) Watch(ctx context.Context) {
 }
 
 // warmShare of the connections to a new writer are made before it takes payments.
-const warmShare = 4
+const warmShare = 2
 
 // minimumPause is between two looks that take longer than they should.
 const minimumPause = 10 * time.Millisecond
