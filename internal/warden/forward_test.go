@@ -134,6 +134,52 @@ func TestForwardHoldsRequestsUntilTheOtherSiteServes(t *testing.T) {
 	}
 }
 
+// TestForwardHoldsWhatItHasNotSeenYet: between two looks of this warden at the database a sibling has sealed it, set the
+// balancer, and perhaps handed the term over.
+func TestForwardHoldsWhatItHasNotSeenYet(t *testing.T) {
+	other := newOtherSite(t)
+	for name, change := range map[string]func(*term.Record){
+		"the seal":      func(r *term.Record) { r.Wanted = &term.Wanted{Site: "dr", By: "operator"} },
+		"the hand-over": func(r *term.Record) { r.Term, r.Holder, r.MovedAt = 2, "dr", time.Now() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := newStore(t, firstRecord())
+			w, _ := quiet(t, store, "primary", "dr", func(o *Options) {
+				o.Config.PeerAppURL, o.Config.AppDNSName, o.Config.Settings.ForwardFor = other.URL, "app.example.com", time.Hour
+				o.Database = &database{state: &fence.State{
+					Installed: true, DatabaseTime: time.Unix(1000, 0), Terms: []term.Number{1}, Lease: fence.Lease{Term: 1},
+				}}
+			})
+			learn := func(change func(*term.Record)) {
+				t.Helper()
+				store.Edit(func(r *term.Record) { r.Version++; change(r) })
+				if _, err := w.read(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.observe(t.Context())
+			learn(change)
+			f := newTestForwarder(t, w)
+			f.hold = patience
+			answered := make(chan int)
+			go func() { answered <- pay(f, nil).Code }()
+			eventually(t, "the request waits", func() error {
+				if len(f.slots) == 0 {
+					return errors.New("it has not arrived")
+				}
+				return nil
+			})
+			learn(func(r *term.Record) {
+				r.Term, r.Holder, r.ServedTerm, r.MovedAt, r.Wanted = 2, "dr", 2, time.Now(), nil
+			})
+			w.tellNews()
+			if code := <-answered; code != http.StatusCreated {
+				t.Errorf("answered %d", code)
+			}
+		})
+	}
+}
+
 func TestForwardRefuses(t *testing.T) {
 	other := newOtherSite(t)
 	t.Run("when nobody serves for too long", func(t *testing.T) {
