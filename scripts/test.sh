@@ -43,7 +43,7 @@ stage_terraform() {
 	scripts/terraform -chdir=infra init -backend=false -no-color >/dev/null &&
 		scripts/terraform -chdir=infra test -no-color &&
 		# shellcheck disable=SC2046
-		go test -p 1 -timeout 10m $(packages "$terraform")
+		go test -p 2 -timeout 10m $(packages "$terraform")
 }
 
 stage_lint() { scripts/lint.sh; }
