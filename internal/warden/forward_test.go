@@ -82,6 +82,20 @@ func pay(f http.Handler, change func(*http.Request)) *httptest.ResponseRecorder 
 	return rec
 }
 
+// waiting sends a request and returns when it has arrived; its status comes when it is answered.
+func waiting(t *testing.T, f *forwarder) <-chan int {
+	t.Helper()
+	answered := make(chan int)
+	go func() { answered <- pay(f, nil).Code }()
+	eventually(t, "the request waits", func() error {
+		if len(f.slots) == 0 {
+			return errors.New("it has not arrived")
+		}
+		return nil
+	})
+	return answered
+}
+
 func TestForwardSendsARequestOnAsItCame(t *testing.T) {
 	other := newOtherSite(t)
 	w, _ := movedSite(t, other.URL, true)
@@ -113,14 +127,7 @@ func TestForwardHoldsRequestsUntilTheOtherSiteServes(t *testing.T) {
 	w, store := movedSite(t, other.URL, false)
 	f := newTestForwarder(t, w)
 	f.hold = patience
-	answered := make(chan int)
-	go func() { answered <- pay(f, nil).Code }()
-	eventually(t, "the request waits", func() error {
-		if len(f.slots) == 0 {
-			return errors.New("it has not arrived")
-		}
-		return nil
-	})
+	answered := waiting(t, f)
 	select {
 	case code := <-answered:
 		t.Fatalf("answered %d before the other site serves", code)
@@ -161,14 +168,7 @@ func TestForwardHoldsWhatItHasNotSeenYet(t *testing.T) {
 			learn(change)
 			f := newTestForwarder(t, w)
 			f.hold = patience
-			answered := make(chan int)
-			go func() { answered <- pay(f, nil).Code }()
-			eventually(t, "the request waits", func() error {
-				if len(f.slots) == 0 {
-					return errors.New("it has not arrived")
-				}
-				return nil
-			})
+			answered := waiting(t, f)
 			learn(func(r *term.Record) {
 				r.Term, r.Holder, r.ServedTerm, r.MovedAt, r.Wanted = 2, "dr", 2, time.Now(), nil
 			})
