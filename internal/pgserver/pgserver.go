@@ -110,7 +110,7 @@ func (in *Installation) chooseUser() error {
 // keepMemory has the C library keep what a server gives back to it at the end of every transaction, and take it from the
 // kernel in larger pieces. By default a backend whose memory ends near the threshold gives it back and faults it in again
 // in each transaction, which is dear on a virtual machine, and happens or not with each small change to a statement
-// (docs/adr/0016). See mallopt(3).
+// (docs/adr/0017). See mallopt(3).
 var keepMemory = []string{"MALLOC_TRIM_THRESHOLD_=16777216", "MALLOC_MMAP_THRESHOLD_=16777216", "MALLOC_TOP_PAD_=1048576"}
 
 // Command prepares one of the installation's programs to run as the unprivileged user, in dir, dying with its parent.
