@@ -42,7 +42,6 @@ const bookedSQL = `
 const plantedSQL = `
 	SELECT count(*) FROM (
 		SELECT id FROM payd.payments WHERE id LIKE ANY ($1::text[])
-		UNION SELECT merchant FROM payd.idempotency_keys WHERE merchant LIKE ANY ($1::text[])
 		UNION SELECT id FROM payd.accounts WHERE id LIKE ANY ($1::text[])
 		UNION SELECT payment_id FROM payd.ledger_entries WHERE payment_id LIKE ANY ($1::text[])
 	) AS planted`

@@ -48,12 +48,6 @@ func (o Order) derive(purpose string) string {
 	return encoding.EncodeToString(sum[:20])
 }
 
-// Fingerprint tells whether an order under a known key is the same order.
-func (o Order) Fingerprint() [32]byte {
-	return sha256.Sum256(lengthPrefixed("payd/v1", "fingerprint", fmt.Sprint(o.Amount), o.Currency, o.PaymentMethod,
-		o.MerchantReference))
-}
-
 func lengthPrefixed(parts ...string) []byte {
 	var b []byte
 	for _, p := range parts {

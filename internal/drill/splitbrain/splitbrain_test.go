@@ -23,8 +23,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const onePayment = `
 	INSERT INTO payd.payments (id, merchant, idempotency_key, charge_reference, amount, currency, payment_method, merchant_reference, status, decided_at)
 		VALUES ('pay_1', 'm1', 'k1', 'ch_1', 500, 'USD', 'tok', 'o1', 'approved', now());
-	INSERT INTO payd.idempotency_keys (merchant, key, fingerprint, payment_id, claimed_until, claimed_server)
-		VALUES ('m1', 'k1', '\x00', 'pay_1', now(), now());
 	INSERT INTO payd.accounts (id, kind, currency) VALUES ('a', 'acquirer_receivable', 'USD'), ('b', 'merchant_payable', 'USD');
 	INSERT INTO payd.ledger_entries (payment_id, account, currency, amount) VALUES ('pay_1', 'a', 'USD', 500), ('pay_1', 'b', 'USD', -500)`
 

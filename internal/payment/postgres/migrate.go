@@ -21,12 +21,12 @@ import (
 var migrations embed.FS
 
 // SchemaVersion is the version of the schema "payd" that this program needs: the newest migration.
-const SchemaVersion = 1
+const SchemaVersion = 2
 
 const versionTable = "payd.schema_migrations"
 
 // Tables are the tables behind the write fence.
-var Tables = []string{"payd.payments", "payd.idempotency_keys", "payd.accounts", "payd.ledger_entries"}
+var Tables = []string{"payd.payments", "payd.accounts", "payd.ledger_entries"}
 
 const (
 	// migrationLock is an advisory lock that goose holds for the whole migration.
@@ -55,7 +55,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 	if err := fence.EnsureSchema(ctx, pool); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	if err := up(ctx, pool, log); err != nil {
+	if err := up(ctx, pool, SchemaVersion, log); err != nil {
 		return err
 	}
 	if err := fence.Protect(ctx, pool, Tables...); err != nil {
@@ -80,7 +80,8 @@ func upToDate(ctx context.Context, pool *pgxpool.Pool, state fence.State) bool {
 	return err == nil && protected == len(Tables)
 }
 
-func up(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) (err error) {
+// up migrates to a version.
+func up(ctx context.Context, pool *pgxpool.Pool, version int64, log *slog.Logger) (err error) {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
@@ -102,7 +103,7 @@ func up(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) (err error) {
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	results, err := provider.Up(ctx)
+	results, err := provider.UpTo(ctx, version)
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}

@@ -159,7 +159,7 @@ func testProperties(t *testing.T, dsn string) {
 
 // open counts the payments that are not decided, and makes their claims end.
 func open(ctx context.Context, t *rapid.T, site *Site, merchant string) int {
-	tag, err := site.Writer().Exec(ctx, "UPDATE payd.idempotency_keys SET claimed_until = clock_timestamp() WHERE merchant = $1 AND response_status IS NULL", merchant)
+	tag, err := site.Writer().Exec(ctx, "UPDATE payd.payments SET claimed_until = clock_timestamp() WHERE merchant = $1 AND status = 'pending'", merchant)
 	if err != nil {
 		t.Fatal(err)
 	}

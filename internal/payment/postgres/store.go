@@ -62,17 +62,16 @@ func NewStore(site *Site, timeout time.Duration) *Store {
 // Begin implements [payment.Store].
 func (s *Store) Begin(ctx context.Context, o payment.Order, c payment.Claim) (payment.Begun, error) {
 	var mine, same bool
-	var id string
 	var answer payment.Answer
 	var created time.Time
 	var remainingMS int64
-	fingerprint := o.Fingerprint()
+	id := o.PaymentID()
 	sent, err := s.transact(ctx, func(b *pgx.Batch) {
-		b.Queue(beginSQL, o.Merchant, o.Key, fingerprint[:], o.PaymentID(), c.For.Milliseconds(), o.Reference(),
-			o.Amount, o.Currency, o.PaymentMethod, o.MerchantReference).
+		b.Queue(beginSQL, id, o.Merchant, o.Key, o.Reference(), o.Amount, o.Currency, o.PaymentMethod, o.MerchantReference,
+			c.For.Milliseconds()).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&mine) })
-		b.Queue(begunSQL, o.Merchant, o.Key, fingerprint[:]).QueryRow(func(row pgx.Row) error {
-			return row.Scan(&same, &id, &answer.Status, &answer.Body, &created, &remainingMS)
+		b.Queue(begunSQL, id, o.Amount, o.Currency, o.PaymentMethod, o.MerchantReference).QueryRow(func(row pgx.Row) error {
+			return row.Scan(&same, &created, &answer.Status, &answer.Body, &remainingMS)
 		})
 	})
 	switch {

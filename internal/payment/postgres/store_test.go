@@ -155,6 +155,7 @@ func TestStore(t *testing.T) {
 		"migrate by many at once":            testMigrateConcurrently,
 		"migrate only with the lease":        testMigrateDeposed,
 		"migrate a fence of version 2":       testMigrateOldFence,
+		"migrate a schema of version 1":      testMigrateKeys,
 		"terminated connections are dropped": testTerminated,
 		"random retries and crashes":         testProperties,
 	} {
@@ -249,9 +250,9 @@ func testClaims(t *testing.T, dsn string) {
 	_, err = store.Begin(ctx, o, longClaim)
 	wantError(t, err, payment.ErrInFlight)
 	// The claim was made on a server that is no longer the writer.
-	exec(t, site.Writer(), "UPDATE payd.idempotency_keys SET claimed_server = 'epoch'")
+	exec(t, site.Writer(), "UPDATE payd.payments SET claimed_server = 'epoch'")
 	begin(t, store, o, longClaim)
-	if n := count(t, site.Writer(), "SELECT attempts FROM payd.idempotency_keys"); n != 3 {
+	if n := count(t, site.Writer(), "SELECT attempts FROM payd.payments"); n != 3 {
 		t.Fatalf("%d attempts, want 3", n)
 	}
 }
@@ -340,7 +341,7 @@ func testOverdue(t *testing.T, dsn string) {
 	if got, err := store.Overdue(ctx, 100, longClaim); err != nil || len(got) != 0 {
 		t.Fatalf("claimed payments are overdue: %d, %v", len(got), err)
 	}
-	exec(t, site.Writer(), "UPDATE payd.idempotency_keys SET claimed_until = clock_timestamp()")
+	exec(t, site.Writer(), "UPDATE payd.payments SET claimed_until = clock_timestamp()")
 	if _, err := finish(t, store, payment.Payment{ID: order(0).PaymentID(), Order: order(0)}, payment.Declined); err != nil {
 		t.Fatal(err)
 	}
@@ -379,16 +380,16 @@ func testOverdue(t *testing.T, dsn string) {
 		}
 	}
 	// On a new server the claims don't count.
-	exec(t, site.Writer(), "UPDATE payd.idempotency_keys SET claimed_server = 'epoch'")
+	exec(t, site.Writer(), "UPDATE payd.payments SET claimed_server = 'epoch'")
 	if got, err := store.Overdue(ctx, 100, longClaim); err != nil || len(got) != 29 {
 		t.Fatalf("%d, %v", len(got), err)
 	}
 	// The pause grows, up to 16 claims.
-	exec(t, site.Writer(), "UPDATE payd.idempotency_keys SET attempts = 50, claimed_until = clock_timestamp()")
+	exec(t, site.Writer(), "UPDATE payd.payments SET attempts = 50, claimed_until = clock_timestamp()")
 	if _, err := store.Overdue(ctx, 100, payment.Claim{For: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
-	if n := count(t, site.Writer(), "SELECT count(*) FROM payd.idempotency_keys WHERE claimed_until BETWEEN clock_timestamp() + interval '15 min' AND clock_timestamp() + interval '17 min'"); n != 29 {
+	if n := count(t, site.Writer(), "SELECT count(*) FROM payd.payments WHERE claimed_until BETWEEN clock_timestamp() + interval '15 min' AND clock_timestamp() + interval '17 min'"); n != 29 {
 		t.Fatalf("%d with the longest pause", n)
 	}
 }
@@ -561,6 +562,60 @@ func testMigrateOldFence(t *testing.T, dsn string) {
 	b := begin(t, store, order(1), longClaim)
 	if _, err := finish(t, store, b.Payment, payment.Approved); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// testMigrateKeys: what version 1 kept beside the payments, the claims and the answers, is found in them afterwards.
+func testMigrateKeys(t *testing.T, dsn string) {
+	dsn = newDatabase(t, dsn)
+	ctx := testContext(t)
+	site := openSite(t, dsn, dsn)
+	if err := fence.EnsureSchema(ctx, site.Writer()); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	if err := up(ctx, site.Writer(), 1, log); err != nil {
+		t.Fatal(err)
+	}
+	if err := fence.Protect(ctx, site.Writer(), "payd.payments", "payd.idempotency_keys", "payd.accounts", "payd.ledger_entries"); err != nil {
+		t.Fatal(err)
+	}
+	extend(t, site.Writer(), 1, time.Minute)
+	for n, keyed := range []string{
+		"4, clock_timestamp() + interval '1 h', pg_postmaster_start_time(), 201, '{\"id\":1}', clock_timestamp()",
+		"5, clock_timestamp() + interval '1 h', pg_postmaster_start_time(), NULL, NULL, NULL",
+		"6, clock_timestamp(), pg_postmaster_start_time(), NULL, NULL, NULL",
+	} {
+		o := order(n)
+		status := payment.Pending
+		if n == 0 {
+			status = payment.Declined
+		}
+		exec(t, site.Writer(), `INSERT INTO payd.payments (id, merchant, idempotency_key, charge_reference, amount, currency, payment_method,
+				merchant_reference, status, decided_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, CASE WHEN $9 <> 'pending' THEN clock_timestamp() END)`,
+			o.PaymentID(), o.Merchant, o.Key, o.Reference(), o.Amount, o.Currency, o.PaymentMethod, o.MerchantReference, status)
+		exec(t, site.Writer(), `INSERT INTO payd.idempotency_keys (merchant, key, fingerprint, payment_id, attempts, claimed_until,
+				claimed_server, response_status, response_body, completed_at)
+			VALUES ($1, $2, '', $3, `+keyed+")", o.Merchant, o.Key, o.PaymentID())
+	}
+	if err := Migrate(ctx, site.Writer(), log); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, site.Writer(), "SELECT count(*) FROM holdfast.protected_tables WHERE always AND up_to_date"); n != len(Tables) {
+		t.Fatalf("%d of %d tables are protected", n, len(Tables))
+	}
+	store := NewStore(site, 10*time.Second)
+	if b := begin(t, store, order(0), longClaim); b.Answer == nil || !b.Answer.Replayed || b.Answer.Status != 201 || string(b.Answer.Body) != `{"id":1}` {
+		t.Errorf("the recorded answer: %+v", b)
+	}
+	_, err := store.Begin(ctx, order(1), longClaim)
+	wantError(t, err, payment.ErrInFlight)
+	if b := begin(t, store, order(2), longClaim); b.Answer != nil || b.Payment.ID != order(2).PaymentID() {
+		t.Errorf("an order without an answer or a claim: %+v", b)
+	}
+	if n := count(t, site.Writer(), "SELECT sum(attempts) FROM payd.payments"); n != 4+5+6+1 {
+		t.Errorf("%d attempts, want those before and one more", n)
 	}
 }
 

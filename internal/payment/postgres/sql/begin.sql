@@ -1,19 +1,17 @@
--- $1 merchant, $2 key, $3 fingerprint, $4 payment id, $5 claim in milliseconds, $6 charge reference, $7 amount,
--- $8 currency, $9 payment method, $10 merchant reference. Returns whether the payment is the caller's to work on.
--- A known key is taken over if it is the same order, is not answered yet, and nobody works on it: a claim that was made
--- on another server (before a failover or a restart) does not count.
+-- $1 payment id, $2 merchant, $3 key, $4 charge reference, $5 amount, $6 currency, $7 payment method, $8 merchant
+-- reference, $9 claim in milliseconds. Returns whether the payment is the caller's to work on.
+-- A known payment is taken over if it is the same order, is not decided yet, and nobody works on it: a claim that was
+-- made on another server (before a failover or a restart) does not count.
 WITH claim AS (
-    INSERT INTO payd.idempotency_keys AS k (merchant, key, fingerprint, payment_id, claimed_until, claimed_server)
-    VALUES ($1, $2, $3, $4, clock_timestamp() + $5::bigint * interval '1 millisecond', pg_postmaster_start_time())
-    ON CONFLICT (merchant, key) DO UPDATE
-    SET claimed_until = excluded.claimed_until, claimed_server = excluded.claimed_server, attempts = k.attempts + 1
-    WHERE k.response_status IS NULL
-      AND k.fingerprint = excluded.fingerprint
-      AND (k.claimed_until <= clock_timestamp() OR k.claimed_server <> excluded.claimed_server)
-    RETURNING k.merchant
-), recorded AS (
-    INSERT INTO payd.payments (id, merchant, idempotency_key, charge_reference, amount, currency, payment_method, merchant_reference)
-    SELECT $4, $1, $2, $6, $7::bigint, $8, $9, $10 FROM claim
-    ON CONFLICT (id) DO NOTHING
+    INSERT INTO payd.payments AS p (id, merchant, idempotency_key, charge_reference, amount, currency, payment_method,
+        merchant_reference, claimed_until)
+    VALUES ($1, $2, $3, $4, $5::bigint, $6, $7, $8, clock_timestamp() + $9::bigint * interval '1 millisecond')
+    ON CONFLICT (id) DO UPDATE
+    SET claimed_until = excluded.claimed_until, claimed_server = excluded.claimed_server, attempts = p.attempts + 1
+    WHERE p.status = 'pending'
+      AND (p.amount, p.currency, p.payment_method, p.merchant_reference)
+        = (excluded.amount, excluded.currency, excluded.payment_method, excluded.merchant_reference)
+      AND (p.claimed_until <= clock_timestamp() OR p.claimed_server <> excluded.claimed_server)
+    RETURNING p.id
 )
 SELECT EXISTS (SELECT FROM claim)

@@ -2,9 +2,10 @@
 -- the entries: $7 accounts, $8 kinds, $9 merchants, $10 currencies, $11 amounts. Returns whether the caller was the first to finish.
 WITH decided AS (
     UPDATE payd.payments
-    SET status = $2, reason = $3, authorization_code = $4, decided_at = clock_timestamp()
+    SET status = $2, reason = $3, authorization_code = $4, decided_at = clock_timestamp(),
+        response_status = $5, response_body = $6
     WHERE id = $1 AND status = 'pending'
-    RETURNING id, merchant, idempotency_key
+    RETURNING id
 ), opened AS (
     INSERT INTO payd.accounts (id, kind, merchant, currency)
     SELECT e.account, e.kind, e.merchant, e.currency
@@ -15,10 +16,5 @@ WITH decided AS (
     INSERT INTO payd.ledger_entries (payment_id, account, currency, amount)
     SELECT decided.id, e.account, e.currency, e.amount
     FROM decided, unnest($7::text[], $10::text[], $11::bigint[]) AS e (account, currency, amount)
-), answered AS (
-    UPDATE payd.idempotency_keys AS k
-    SET response_status = $5, response_body = $6, completed_at = clock_timestamp()
-    FROM decided
-    WHERE k.merchant = decided.merchant AND k.key = decided.idempotency_key
 )
 SELECT EXISTS (SELECT FROM decided)
