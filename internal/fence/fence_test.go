@@ -164,6 +164,9 @@ func TestFence(t *testing.T) {
 		"record term":                                             testRecordTerm,
 		"record a term at once":                                   testRecordTermAtOnce,
 		"remaining lease":                                         testRemaining,
+		"the check follows the lease":                             testPublished,
+		"times in sequences":                                      testMicroseconds,
+		"a lease of version 3 goes on":                            testLeaseOfVersion3,
 		"seal":                                                    testSeal,
 		"drain refuses":                                           testDrainRefuses,
 		"drain without privilege":                                 testDrainPrivilege,
@@ -443,6 +446,31 @@ func testHostileRole(t *testing.T, dsn string) {
 
 //go:embed testdata/schema_v2.sql
 var schemaV2SQL string
+
+//go:embed testdata/schema_v3.sql
+var schemaV3SQL string
+
+// testLeaseOfVersion3: the schema is brought up to date under a lease that runs, and no commit is refused for that.
+func testLeaseOfVersion3(t *testing.T, dsn string) {
+	ctx := testContext(t)
+	conn := connect(t, newDatabase(t, dsn))
+	mustExec(t, conn, schemaV3SQL)
+	mustExec(t, conn, "CREATE TABLE ledger (id bigint); SELECT holdfast.protect('ledger')")
+	extend(t, conn, 1, time.Minute)
+	mustExec(t, conn, "INSERT INTO ledger VALUES (1)")
+	if err := fence.EnsureSchema(ctx, conn); err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, conn, "INSERT INTO ledger VALUES (2)")
+	if n := count(t, conn, "SELECT count(*) FROM holdfast.protected_tables WHERE always AND up_to_date"); n != 1 {
+		t.Fatal("the table's triggers have to be replaced")
+	}
+	if err := fence.Seal(ctx, conn, 1); err != nil {
+		t.Fatal(err)
+	}
+	_, err := conn.Exec(ctx, "INSERT INTO ledger VALUES (3)")
+	wantRefused(t, err)
+}
 
 // testTablesOfVersion2: the triggers of a version 2, whose check ran once for a transaction that a setting marked, refuse
 // as before under a later schema, until Protect replaces them.

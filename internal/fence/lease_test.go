@@ -1,7 +1,6 @@
 package fence_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -178,17 +177,72 @@ func testRemaining(t *testing.T, dsn string) {
 	if ms := remaining(); ms <= 30_000 || ms > 40_000 {
 		t.Fatalf("with 40 s: %d ms", ms)
 	}
-	for _, void := range []string{"valid_until = now() - interval '1s'", "sealed_term = 1", "server_started = 'epoch'"} {
-		func() {
-			tx, err := conn.Begin(testContext(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = tx.Rollback(context.Background()) }()
-			mustExec(t, tx, "UPDATE holdfast.write_lease SET "+void)
-			if ms := count(t, tx, "SELECT holdfast.remaining_lease_ms()"); ms != 0 {
-				t.Errorf("with %s: %d ms", void, ms)
-			}
-		}()
+	for n, void := range []string{
+		"UPDATE holdfast.write_lease SET valid_until = now() - interval '1s'", "UPDATE holdfast.write_lease SET server_started = 'epoch'",
+		"UPDATE holdfast.write_lease SET server_started = server_started - interval '1 microsecond'",
+		"UPDATE holdfast.write_lease SET sealed_term = term", "UPDATE holdfast.write_lease SET valid_until = 'infinity'",
+	} {
+		extend(t, conn, int64(2+n), 40*time.Second)
+		if ms := remaining(); ms == 0 {
+			t.Fatalf("before %s: no lease", void)
+		}
+		mustExec(t, conn, void)
+		if ms := remaining(); ms != 0 {
+			t.Errorf("after %s: %d ms", void, ms)
+		}
+		_, err := conn.Exec(testContext(t), fmt.Sprintf("INSERT INTO ledger VALUES (%d)", n))
+		wantRefused(t, err)
+	}
+}
+
+// testPublished: the check follows the lease's row with everything that can happen to it, also to one in a transaction that
+// is open or fails: then it errs on the side that refuses, until the next extension.
+func testPublished(t *testing.T, dsn string) {
+	ctx := testContext(t)
+	conn, own := fenced(t, dsn)
+	other := connect(t, own)
+	write := func() error {
+		_, err := other.Exec(ctx, "INSERT INTO ledger SELECT coalesce(max(id), 0) + 1 FROM ledger")
+		return err
+	}
+	within := func(sql string, then string) {
+		t.Helper()
+		extend(t, conn, 1, time.Minute)
+		if err := write(); err != nil {
+			t.Fatalf("before %s: %v", sql, err)
+		}
+		mustExec(t, conn, "BEGIN; "+sql)
+		wantRefused(t, write())
+		mustExec(t, conn, then)
+		wantRefused(t, write())
+	}
+	within("UPDATE holdfast.write_lease SET sealed_term = 1", "ROLLBACK")
+	if s := sample(t, conn); !s.LeaseValid() {
+		t.Fatalf("the seal was rolled back, but the row says %+v", s.Lease)
+	}
+	within("SET LOCAL session_replication_role = replica; UPDATE holdfast.write_lease SET valid_until = 'epoch'", "COMMIT")
+	within("DELETE FROM holdfast.write_lease", "ROLLBACK")
+	extend(t, conn, 1, time.Minute)
+	mustExec(t, conn, "BEGIN; TRUNCATE holdfast.write_lease; ROLLBACK") // its lock makes a refusal wait
+	wantRefused(t, write())
+	// What a role that may only read the lease can do to it.
+	mustExec(t, conn, fmt.Sprintf("CREATE ROLE reader_%[1]d; SET ROLE reader_%[1]d", databases.Add(1)))
+	for _, sql := range []string{
+		"SELECT setval('holdfast.lease_until', 9000000000000000)", "SELECT nextval('holdfast.lease_until')",
+		"ALTER SEQUENCE holdfast.lease_until RESTART", "UPDATE holdfast.write_lease SET valid_until = 'epoch'",
+	} {
+		if _, err := conn.Exec(ctx, sql); err == nil {
+			t.Errorf("anybody may run %s", sql)
+		}
+	}
+}
+
+// testMicroseconds: a start of a server that did not come back from its sequence as it was would void every lease.
+func testMicroseconds(t *testing.T, dsn string) {
+	conn, _ := fenced(t, dsn)
+	if n := count(t, conn, `SELECT count(*)
+		FROM (SELECT timestamptz '2020-01-01' + random() * interval '60 years' AS at FROM generate_series(1, 200000)) AS x
+		WHERE holdfast.from_microseconds(holdfast.to_microseconds(at)) <> at`); n != 0 {
+		t.Errorf("%d of 200,000 times are others after the way to a sequence and back", n)
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // SchemaVersion is the version of the schema that this package installs.
-const SchemaVersion = 3
+const SchemaVersion = 4
 
 //go:embed sql/schema.sql
 var schemaSQL string

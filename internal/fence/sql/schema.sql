@@ -1,4 +1,4 @@
--- The write fence, version 3. Idempotent; one transaction, because it is sent as one simple query.
+-- The write fence, version 4. Idempotent; one transaction, because it is sent as one simple query.
 SELECT pg_catalog.pg_advisory_xact_lock(5217480117322001);
 -- Rather an error than a queue of waiting commits behind a lock that some long transaction keeps us from.
 SELECT pg_catalog.set_config('lock_timeout', '10s', true);
@@ -23,6 +23,13 @@ ALTER TABLE holdfast.write_lease
     ADD COLUMN IF NOT EXISTS drained_term bigint NOT NULL DEFAULT 0,
     ADD COLUMN IF NOT EXISTS renewal      bigint NOT NULL DEFAULT 0;
 INSERT INTO holdfast.write_lease DEFAULT VALUES ON CONFLICT DO NOTHING;
+
+-- The lease once more, for the check at commit: reading a sequence takes a function call, reading a row a query (ADR 0019).
+-- In microseconds since 1970; 0 is never.
+CREATE SEQUENCE IF NOT EXISTS holdfast.lease_until MINVALUE 0;
+CREATE SEQUENCE IF NOT EXISTS holdfast.lease_server MINVALUE 0;
+COMMENT ON SEQUENCE holdfast.lease_until IS 'write_lease.valid_until, or 0 if the term is sealed; holdfast.publish_lease() sets it';
+COMMENT ON SEQUENCE holdfast.lease_server IS 'write_lease.server_started; holdfast.publish_lease() sets it';
 
 COMMENT ON COLUMN holdfast.write_lease.valid_until IS 'commits pass until then, on this server''s clock';
 COMMENT ON COLUMN holdfast.write_lease.server_started IS 'start of the postmaster that the lease was given to; on any other it is void';
@@ -71,12 +78,50 @@ EXCEPTION WHEN feature_not_supported OR object_not_in_prerequisite_state OR insu
 END
 $$;
 
+-- To a sequence's value and back. A float8 has room for microseconds until 2106, so what comes back is what was given.
+CREATE OR REPLACE FUNCTION holdfast.to_microseconds(at timestamptz) RETURNS bigint
+LANGUAGE sql STABLE STRICT RETURN round(date_part('epoch', at) * 1000000::float8)::bigint;
+CREATE OR REPLACE FUNCTION holdfast.from_microseconds(us bigint) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT RETURN to_timestamp(us::float8 / 1000000::float8);
+
+-- Runs with every change of the lease, while its row is locked, so that changes take turns. What a sequence is set to counts
+-- at once, before the transaction commits and though it may not: an extension says no more than the warden knows already
+-- when it sends it, and a seal that fails has stopped commits until the next extension. The end is set to never before
+-- another server is named, so that no end is ever read together with a server that it was not meant for.
+CREATE OR REPLACE FUNCTION holdfast.publish_lease() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
+        PERFORM setval('holdfast.lease_until', 0);
+        RETURN NULL;
+    END IF;
+    IF pg_sequence_last_value('holdfast.lease_server') IS DISTINCT FROM holdfast.to_microseconds(NEW.server_started) THEN
+        PERFORM setval('holdfast.lease_until', 0);
+        PERFORM setval('holdfast.lease_server', holdfast.to_microseconds(NEW.server_started));
+    END IF;
+    PERFORM setval('holdfast.lease_until', CASE
+        WHEN NEW.term <= NEW.sealed_term OR NOT isfinite(NEW.valid_until) THEN 0
+        ELSE greatest(0, holdfast.to_microseconds(NEW.valid_until))
+    END);
+    RETURN NULL;
+END
+$$;
+DROP TRIGGER IF EXISTS publish ON holdfast.write_lease;
+CREATE TRIGGER publish AFTER INSERT OR UPDATE OR DELETE ON holdfast.write_lease
+    FOR EACH ROW EXECUTE FUNCTION holdfast.publish_lease();
+ALTER TABLE holdfast.write_lease ENABLE ALWAYS TRIGGER publish;
+DROP TRIGGER IF EXISTS publish_truncate ON holdfast.write_lease;
+CREATE TRIGGER publish_truncate AFTER TRUNCATE ON holdfast.write_lease
+    FOR EACH STATEMENT EXECUTE FUNCTION holdfast.publish_lease();
+ALTER TABLE holdfast.write_lease ENABLE ALWAYS TRIGGER publish_truncate;
+UPDATE holdfast.write_lease SET renewal = renewal; -- a lease that runs goes on
+
 -- How long commits will pass, in whole milliseconds; no row without a valid lease. Ask in a statement that goes out with
 -- COMMIT, and acknowledge only while less than this has gone by on the own clock since before they were sent.
 CREATE OR REPLACE VIEW holdfast.remaining_lease AS
-SELECT greatest(0, floor(date_part('epoch', l.valid_until - pg_catalog.clock_timestamp()) * 1000))::bigint AS ms
-FROM holdfast.write_lease AS l
-WHERE l.term > l.sealed_term AND l.server_started = pg_catalog.pg_postmaster_start_time();
+SELECT greatest(0, floor(date_part('epoch', holdfast.from_microseconds(pg_sequence_last_value('holdfast.lease_until'::regclass))
+                                            - clock_timestamp()) * 1000))::bigint AS ms
+WHERE holdfast.from_microseconds(pg_sequence_last_value('holdfast.lease_server'::regclass)) = pg_postmaster_start_time();
 
 -- The same, for a statement of its own: 0 without a valid lease.
 CREATE OR REPLACE FUNCTION holdfast.remaining_lease_ms() RETURNS bigint
@@ -97,24 +142,27 @@ BEGIN
                 format('the lease of term %s was given to another server (started %s, this one %s)',
                        lease.term, lease.server_started, pg_postmaster_start_time())
             WHEN lease.term <= lease.sealed_term THEN format('term %s is sealed', lease.term)
+            WHEN lease.valid_until > clock_timestamp() THEN format('the lease of term %s is being changed', lease.term)
             ELSE format('the lease of term %s ended at %s', lease.term, lease.valid_until)
         END,
         HINT = 'Retry at the active site. Its wardens extend the lease; "holdfast status" says which site is active.';
 END
 $$;
 
--- Runs at commit, for every row: keep it small. A SET clause or a second statement would cost more than the check, so it
--- runs with the search path and the rights of whoever commits, and every name and operator in it is qualified.
+-- Runs at commit, for every row: keep it small. Each IF is an expression that PL/pgSQL evaluates without a query. A SET
+-- clause would cost more than the check, so it runs with the search path and the rights of whoever commits, and every name
+-- and operator in it is qualified. The server is read before the end (see holdfast.publish_lease).
 CREATE OR REPLACE FUNCTION holdfast.check_commit() RETURNS trigger
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-    PERFORM FROM holdfast.write_lease AS l
-    WHERE l.valid_until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
-      AND l.server_started OPERATOR(pg_catalog.=) pg_catalog.pg_postmaster_start_time()
-      AND l.term OPERATOR(pg_catalog.>) l.sealed_term;
-    IF NOT FOUND THEN
-        PERFORM holdfast.refuse_commit();
+    IF holdfast.from_microseconds(pg_catalog.pg_sequence_last_value('holdfast.lease_server'::pg_catalog.regclass))
+        OPERATOR(pg_catalog.=) pg_catalog.pg_postmaster_start_time() THEN
+        IF holdfast.from_microseconds(pg_catalog.pg_sequence_last_value('holdfast.lease_until'::pg_catalog.regclass))
+            OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN
+            RETURN NULL;
+        END IF;
     END IF;
+    PERFORM holdfast.refuse_commit();
     RETURN NULL;
 END
 $$;
@@ -168,6 +216,8 @@ WHERE t.tgname = 'holdfast_write_lease'
 GRANT USAGE ON SCHEMA holdfast TO PUBLIC;
 GRANT SELECT ON holdfast.schema_version, holdfast.write_lease, holdfast.terms, holdfast.pins, holdfast.protected_tables,
     holdfast.remaining_lease TO PUBLIC;
-GRANT EXECUTE ON FUNCTION holdfast.check_commit(), holdfast.refuse_commit(), holdfast.remaining_lease_ms() TO PUBLIC;
+GRANT SELECT ON SEQUENCE holdfast.lease_until, holdfast.lease_server TO PUBLIC;
+GRANT EXECUTE ON FUNCTION holdfast.check_commit(), holdfast.refuse_commit(), holdfast.to_microseconds(timestamptz),
+    holdfast.from_microseconds(bigint), holdfast.remaining_lease_ms() TO PUBLIC;
 
-INSERT INTO holdfast.schema_version (version) VALUES (1), (2), (3) ON CONFLICT DO NOTHING;
+INSERT INTO holdfast.schema_version (version) VALUES (1), (2), (3), (4) ON CONFLICT DO NOTHING;
