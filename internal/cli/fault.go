@@ -145,6 +145,9 @@ func writeFaults(w io.Writer, active []twin.ActiveFault) error {
 	}
 	for _, f := range active {
 		fmt.Fprintf(&b, "\nthe twin suffers %s since %s", f, f.Since.Format(time.TimeOnly))
+		if f.Met != nil {
+			fmt.Fprintf(&b, "; it was met %d times", *f.Met)
+		}
 	}
 	if len(active) > 0 {
 		b.WriteString("\n")

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -49,7 +50,9 @@ type fakeTwin struct {
 	deniesThird    int // the status of the answer to every third payment, which is charged and booked all the same
 	accepts        int // commits that the old database lets through
 	noAttempts     bool
-	writerStays    bool // a crash leaves the writer where it is
+	unmet          bool          // nothing is sent into a fault
+	slowed         time.Duration // what an attempt takes longer while the application is slow
+	writerStays    bool          // a crash leaves the writer where it is
 	rejectSwitch   int
 	loseOnSwitch   bool
 	movesAnyway    bool          // faults that must not move the active site do
@@ -81,6 +84,7 @@ type fakeTwin struct {
 	writerMoves int
 	refusing    map[string]bool // by site
 	injected    []string
+	lasting     []twin.Fault
 	ambushes    map[*twin.Ambush]chan twin.Struck
 	servers     map[string]*http.Server
 	ledgers     map[string]map[string]time.Time // by site: payment id to commit time
@@ -97,7 +101,7 @@ var hosts = map[string]string{"primary": "127.0.0.2", "dr": "127.0.0.3"}
 func newFakeTwin(t *testing.T) *fakeTwin {
 	t.Helper()
 	f := &fakeTwin{
-		t: t, tailDir: t.TempDir(), active: "primary", holder: "primary", term: 1, address: hosts["primary"], servers: map[string]*http.Server{},
+		t: t, slowed: 2 * slowedBy, tailDir: t.TempDir(), active: "primary", holder: "primary", term: 1, address: hosts["primary"], servers: map[string]*http.Server{},
 		ledgers: map[string]map[string]time.Time{"primary": {}, "dr": {}},
 	}
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -149,11 +153,15 @@ func (f *fakeTwin) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 func (f *fakeTwin) pay(site string, w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.attempts++
-	n, active := f.attempts, f.active
+	n, active, slow := f.attempts, f.active, time.Duration(0)
+	if slices.ContainsFunc(f.lasting, func(lasting twin.Fault) bool { return lasting.Name == twin.ApplicationSlow }) {
+		slow = f.slowed
+	}
 	if f.refusing[active] {
 		active = ""
 	}
 	f.mu.Unlock()
+	<-time.After(slow)
 	if site != active {
 		http.Error(w, `{"title":"standby","status":503}`, http.StatusServiceUnavailable)
 		return
@@ -245,7 +253,7 @@ func (f *fakeTwin) Inject(_ context.Context, fault twin.Fault) (twin.Fault, erro
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.injected = append(f.injected, fault.String())
+	f.injected, f.lasting = append(f.injected, fault.String()), append(f.lasting, fault)
 	moves := f.movesAnyway
 	switch fault.Name {
 	case twin.RegionLoss:
@@ -327,10 +335,30 @@ func (f *fakeTwin) loseTailOf(site string) {
 	}
 }
 
+// ActiveFaults has a count for the kinds of which the twin has one.
+func (f *fakeTwin) ActiveFaults() []twin.ActiveFault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	met := uint64(1)
+	if f.unmet {
+		met = 0
+	}
+	var active []twin.ActiveFault
+	for _, fault := range f.lasting {
+		a := twin.ActiveFault{Fault: fault}
+		if strings.HasPrefix(fault.Name, "link-") || strings.HasPrefix(fault.Name, "store-") || strings.HasPrefix(fault.Name, "isolated-") {
+			a.Met = &met
+		}
+		active = append(active, a)
+	}
+	return active
+}
+
 func (f *fakeTwin) ClearFault(_ context.Context, name, _ string) ([]twin.Fault, error) {
 	f.wait("clear")
 	f.mu.Lock()
 	f.refusing = nil
+	f.lasting = slices.DeleteFunc(f.lasting, func(lasting twin.Fault) bool { return lasting.Name == name })
 	f.mu.Unlock()
 	if name != twin.RegionLoss {
 		return nil, nil

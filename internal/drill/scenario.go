@@ -219,6 +219,9 @@ func strikeAndStay(f twin.Fault, leases int) func(*drill, context.Context) []ste
 		if slices.Contains([]string{twin.DatabaseWriterCrash, twin.ZoneLoss}, f.Name) {
 			steps = append(steps, step{Settled, l.RunOn, d.writerMoved})
 		}
+		if f.Name == twin.ApplicationSlow {
+			steps = append(steps, step{Settled, l.RunOn, d.slowed})
+		}
 		if k, ok := twin.FaultKindOf(f.Name); ok && k.Lasting {
 			steps = append(steps, step{Clear, l.Return, d.clear(f.Name)})
 		}

@@ -54,6 +54,9 @@ func TestScenariosFail(t *testing.T) {
 	}{
 		"a failover that must not be":       {twin.LinkPartition, func(f *fakeTwin, _ *Options) { f.movesAnyway = true }, "the term: 2 of dr, want 1 of primary"},
 		"a failover for a slow application": {twin.ApplicationSlow, func(f *fakeTwin, _ *Options) { f.movesAnyway = true }, "the term: 2 of dr"},
+		"a cut link that carries nothing":   {twin.LinkPartition, func(f *fakeTwin, _ *Options) { f.unmet = true }, "sent into link-partition: 0, want at least 1"},
+		"a lost replica that nobody asks":   {twin.StoreRegionLoss, func(f *fakeTwin, _ *Options) { f.unmet = true }, "sent into store-region-loss us-east-1: 0, want at least 1"},
+		"a slow application that is not":    {twin.ApplicationSlow, func(f *fakeTwin, _ *Options) { f.slowed = 0 }, "the middle attempt: "},
 		"no payment while the link is cut":  {twin.LinkPartition, func(f *fakeTwin, o *Options) { f.refusesFor, o.Limits.Hold = time.Hour, 2*time.Second }, "0 payments were acknowledged while this stood"},
 		"a long standstill":                 {twin.LinkPartition, func(f *fakeTwin, _ *Options) { f.refusesFor = 2500 * time.Millisecond }, "want at most 2.0 s"},
 		"a gray failure that is none":       {twin.ApplicationFailing, func(f *fakeTwin, o *Options) { f.keepsWriting, o.Limits.Hold = true, 2*time.Second }, "want none and at least 10"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"holdfast/internal/drill/merchant"
@@ -72,11 +73,22 @@ func (d *drill) clear(name string) func(context.Context) error {
 			d.deadline.followed = d.deadline.to
 			d.windows, d.deadline = append(d.windows, *d.deadline), nil
 		}
+		d.judgeMet(name)
 		if _, err := d.twin.ClearFault(ctx, name, ""); err != nil {
 			return fmt.Errorf("clear %s: %w", name, err)
 		}
 		d.event("drill", "", name+" is over")
 		return nil
+	}
+}
+
+// judgeMet checks that something has met the faults of a name. A link that carries nothing can be cut without anybody
+// noticing, and such a drill would show nothing.
+func (d *drill) judgeMet(name string) {
+	for _, f := range d.twin.ActiveFaults() {
+		if f.Name == name && f.Met != nil {
+			d.expect("sent into "+f.String(), "at least 1", fmt.Sprint(*f.Met), *f.Met > 0)
+		}
 	}
 }
 
@@ -119,6 +131,35 @@ func (d *drill) paymentsGoOn(from time.Duration) (bool, string) {
 		}
 	}
 	return n >= minHeld, fmt.Sprintf("%d payments were acknowledged while this stood, want at least %d; %s", n, minHeld, lastProblem(d.fleet))
+}
+
+// slowedBy is by how much the middle attempt has to be slower while the application gets little CPU. Its processes stand
+// still for 300 ms out of 400, so an attempt that comes at any moment takes 100 ms longer or more in half of the cases.
+const slowedBy = 50 * time.Millisecond
+
+// slowed checks that payments were slow since a moment. Else the application was not.
+func (d *drill) slowed(context.Context) error {
+	var before, since []time.Duration
+	for _, ack := range d.fleet.Acknowledgements(0) {
+		switch took := ack.At - ack.AttemptBegan; {
+		case ack.At < d.killEnded.Sub(d.began):
+			before = append(before, took)
+		case ack.AttemptBegan >= d.killEnded.Sub(d.began):
+			since = append(since, took)
+		}
+	}
+	d.expect("the middle attempt", fmt.Sprintf("at least %v longer than the %v before", slowedBy, middle(before)), middle(since).String(),
+		middle(since) >= middle(before)+slowedBy)
+	return nil
+}
+
+// middle is the median, in milliseconds; 0 of none.
+func middle(all []time.Duration) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[len(all)/2].Round(time.Millisecond)
 }
 
 // paymentsFail: payments that arrived after a moment were tried, and none was made. One that is older may have been

@@ -28,6 +28,8 @@ type Twin interface {
 	Inject(ctx context.Context, fault twin.Fault) (twin.Fault, error)
 	// ClearFault ends the lasting faults of a name, on one target or, if that is empty, on any.
 	ClearFault(ctx context.Context, name, target string) ([]twin.Fault, error)
+	// ActiveFaults lists the lasting faults that have not been cleared.
+	ActiveFaults() []twin.ActiveFault
 	// Ambush makes a fault happen inside the next step of a kind that a site's wardens take. What became of it is sent once;
 	// end ends the waiting, after a strike that is under way, and closes the channel.
 	Ambush(ctx context.Context, a twin.Ambush) (struck <-chan twin.Struck, end func(), err error)

@@ -76,6 +76,8 @@ type FaultKind struct {
 	prepare func(ctx context.Context, t *Twin, f *Fault) error
 	// inject returns what clears the fault; nil for a blow.
 	inject func(ctx context.Context, t *Twin, f Fault) (clear func(context.Context) error, err error)
+	// met counts how often something met the fault on its way; nil where that can't be counted.
+	met func(t *Twin, f Fault) uint64
 	// endFirst: the twin can't be taken down in order while the fault lasts.
 	endFirst bool
 }
@@ -101,14 +103,14 @@ func FaultKinds() []FaultKind {
 		{Name: ApplicationDown, Lasting: true, Takes: []string{"site"}, Doc: "the application's service has no task any more (desired count 0)", inject: injectApplicationDown},
 		{Name: ApplicationSlow, Lasting: true, Takes: []string{"site", "delay"}, endFirst: true, Doc: "the application's processes are stopped for --delay out of every four thirds of it, as when they get no CPU; health checks still pass", prepare: delayOf(defaultApplicationStop), inject: injectApplicationSlow},
 		{Name: ApplicationFailing, Lasting: true, Takes: []string{"site"}, Doc: "the application does not reach its acquirer, so that payments fail while its health checks pass", inject: injectApplicationFailing},
-		{Name: LinkPartition, Lasting: true, Doc: "nothing gets from one site's region to the other's; both reach the store's witness and their clients", inject: injectLink(func(Fault, *network.LinkState) {}, true)},
-		{Name: LinkLoss, Lasting: true, Takes: []string{"loss"}, Doc: "the link between the sites loses a share of its segments", prepare: defaultLoss, inject: injectLink(func(f Fault, s *network.LinkState) { s.Loss = f.Loss }, false)},
-		{Name: LinkDelay, Lasting: true, Takes: []string{"delay"}, Doc: "the link between the sites takes --delay longer, one way", prepare: delayOf(defaultLinkDelay), inject: injectLink(addDelay, false)},
-		{Name: ReplicationSlow, Lasting: true, Takes: []string{"delay"}, Doc: "the standby's database is at least --delay behind, because the link between the sites takes that long", prepare: delayOf(defaultReplicationLag), inject: injectLink(addDelay, false)},
-		{Name: StoreRegionLoss, Lasting: true, Takes: []string{"region"}, Doc: "the term store loses one of its regions, by default the witness", prepare: witness, inject: injectStoreRegionLoss},
-		{Name: StoreLoss, Lasting: true, Doc: "the term store answers nowhere", inject: injectStoreLoss},
-		{Name: IsolatedActive, Lasting: true, Takes: []string{"site", "clients"}, Doc: "the active site is cut off from the other site and from the store, with --clients from its clients too", inject: injectIsolation},
-		{Name: IsolatedStandby, Lasting: true, Takes: []string{"site", "clients"}, Doc: "the standby site is cut off from the other site and from the store", prepare: standby, inject: injectIsolation},
+		{Name: LinkPartition, Lasting: true, Doc: "nothing gets from one site's region to the other's; both reach the store's witness and their clients", inject: injectLink(func(Fault, *network.LinkState) {}, true), met: sent(betweenSites, held)},
+		{Name: LinkLoss, Lasting: true, Takes: []string{"loss"}, Doc: "the link between the sites loses a share of its segments", prepare: defaultLoss, inject: injectLink(func(f Fault, s *network.LinkState) { s.Loss = f.Loss }, false), met: sent(betweenSites, delayed)},
+		{Name: LinkDelay, Lasting: true, Takes: []string{"delay"}, Doc: "the link between the sites takes --delay longer, one way", prepare: delayOf(defaultLinkDelay), inject: injectLink(addDelay, false), met: sent(betweenSites, carried)},
+		{Name: ReplicationSlow, Lasting: true, Takes: []string{"delay"}, Doc: "the standby's database is at least --delay behind, because the link between the sites takes that long", prepare: delayOf(defaultReplicationLag), inject: injectLink(addDelay, false), met: sent(betweenSites, carried)},
+		{Name: StoreRegionLoss, Lasting: true, Takes: []string{"region"}, Doc: "the term store loses one of its regions, by default the witness", prepare: witness, inject: injectStoreRegionLoss, met: missedReplica},
+		{Name: StoreLoss, Lasting: true, Doc: "the term store answers nowhere", inject: injectStoreLoss, met: missedReplicas},
+		{Name: IsolatedActive, Lasting: true, Takes: []string{"site", "clients"}, Doc: "the active site is cut off from the other site and from the store, with --clients from its clients too", inject: injectIsolation, met: sent((*Twin).isolatedFrom, held)},
+		{Name: IsolatedStandby, Lasting: true, Takes: []string{"site", "clients"}, Doc: "the standby site is cut off from the other site and from the store", prepare: standby, inject: injectIsolation, met: sent((*Twin).isolatedFrom, held)},
 	}
 }
 
@@ -126,7 +128,11 @@ func FaultKindOf(name string) (FaultKind, bool) {
 type ActiveFault struct {
 	Fault
 	Since time.Time `json:"since"`
+	// Met is how often something met the fault on its way: a segment on a cut link, a request for a lost replica. Nil for
+	// kinds that are on no way. A fault that nothing has met shows nothing.
+	Met *uint64 `json:"met,omitempty"`
 
+	metNow   func() uint64
 	clear    func(context.Context) error
 	endFirst bool
 }
@@ -161,16 +167,26 @@ func (t *Twin) Inject(ctx context.Context, f Fault) (Fault, error) {
 		}
 	}
 	t.tell(f.Site, "fault", "%s begins", f)
+	metNow := t.counts(kind, f)
 	undo, err := kind.inject(ctx, t, f)
 	if err != nil {
 		return f, fmt.Errorf("%w: %s: %w", ErrFault, f, err)
 	}
 	if kind.Lasting {
 		t.faults.mu.Lock()
-		t.faults.active = append(t.faults.active, ActiveFault{Fault: f, Since: time.Now(), clear: undo, endFirst: kind.endFirst})
+		t.faults.active = append(t.faults.active, ActiveFault{Fault: f, Since: time.Now(), metNow: metNow, clear: undo, endFirst: kind.endFirst})
 		t.faults.mu.Unlock()
 	}
 	return f, nil
+}
+
+// counts returns what counts how often something meets a fault, from now on.
+func (t *Twin) counts(kind FaultKind, f Fault) func() uint64 {
+	if kind.met == nil {
+		return nil
+	}
+	before := kind.met(t, f)
+	return func() uint64 { return kind.met(t, f) - before }
 }
 
 // complete checks a fault and fills in what was left open.
@@ -266,7 +282,14 @@ func (t *Twin) forget(f ActiveFault) {
 func (t *Twin) ActiveFaults() []ActiveFault {
 	t.faults.mu.Lock()
 	defer t.faults.mu.Unlock()
-	return slices.Clone(t.faults.active)
+	active := slices.Clone(t.faults.active)
+	for i, f := range active {
+		if f.metNow != nil {
+			met := f.metNow()
+			active[i].Met = &met
+		}
+	}
+	return active
 }
 
 // endFaults ends what would keep the twin from being taken down in order.

@@ -98,6 +98,11 @@ func standby(ctx context.Context, t *Twin, f *Fault) error {
 
 // injectIsolation cuts a site off from every other region, and from the outside if that is wanted.
 func injectIsolation(_ context.Context, t *Twin, f Fault) (func(context.Context) error, error) {
+	return t.changeLinks(t.isolatedFrom(f), func(s *network.LinkState) { s.Partitioned = true }), nil
+}
+
+// isolatedFrom are the links that an isolation cuts.
+func (t *Twin) isolatedFrom(f Fault) []regionPair {
 	own := t.mustSite(f.Site).Region
 	var pairs []regionPair
 	for _, other := range t.fabric.Regions() {
@@ -108,8 +113,26 @@ func injectIsolation(_ context.Context, t *Twin, f Fault) (func(context.Context)
 	if f.Clients {
 		pairs = append(pairs, canonical(own, network.Outside))
 	}
-	return t.changeLinks(pairs, func(s *network.LinkState) { s.Partitioned = true }), nil
+	return pairs
 }
+
+// sent adds up, over some links, one count of what was sent.
+func sent(pairs func(*Twin, Fault) []regionPair, count func(network.Traffic) uint64) func(*Twin, Fault) uint64 {
+	return func(t *Twin, f Fault) (n uint64) {
+		for _, p := range pairs(t, f) {
+			n += count(t.fabric.Traffic(p[0], p[1]))
+		}
+		return n
+	}
+}
+
+func betweenSites(t *Twin, _ Fault) []regionPair { return []regionPair{t.between()} }
+
+func carried(n network.Traffic) uint64 { return n.Carried }
+
+func delayed(n network.Traffic) uint64 { return n.Delayed }
+
+func held(n network.Traffic) uint64 { return n.Held }
 
 // canonical orders a pair, so that a link has one name.
 func canonical(a, b string) regionPair {
@@ -149,10 +172,12 @@ type storeNetwork struct {
 	// lost counts the faults that have taken a region's replica.
 	lost    map[string]int
 	changed chan struct{}
+	// missed counts what found a replica lost.
+	missed map[string]uint64
 }
 
 func newStoreNetwork(fabric *network.Fabric) *storeNetwork {
-	return &storeNetwork{fabric: fabric, lost: map[string]int{}, changed: make(chan struct{})}
+	return &storeNetwork{fabric: fabric, lost: map[string]int{}, changed: make(chan struct{}), missed: map[string]uint64{}}
 }
 
 // lose takes replicas away until the returned function is called.
@@ -174,7 +199,28 @@ func (n *storeNetwork) count(regions []string, by int) {
 func (n *storeNetwork) isLost(regions ...string) (bool, <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return slices.ContainsFunc(regions, func(r string) bool { return n.lost[r] > 0 }), n.changed
+	found := false
+	for _, r := range regions {
+		if n.lost[r] > 0 {
+			n.missed[r]++
+			found = true
+		}
+	}
+	return found, n.changed
+}
+
+func missedReplica(t *Twin, f Fault) uint64 { return t.store.misses(f.Region) }
+
+func missedReplicas(t *Twin, _ Fault) uint64 { return t.store.misses(t.storeRegions()...) }
+
+// misses is how often a request was for a replica that is lost.
+func (n *storeNetwork) misses(regions ...string) (sum uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range regions {
+		sum += n.missed[r]
+	}
+	return sum
 }
 
 // Up reports whether a region's replica is there.

@@ -141,6 +141,48 @@ func TestFaultsAreChecked(t *testing.T) {
 	}
 }
 
+// What meets a fault is counted from its injection on.
+func TestFaultsCountWhatMeetsThem(t *testing.T) {
+	for _, c := range []struct {
+		fault    Fault
+		from, to int // sites, or 2 for the store's witness
+	}{
+		{Fault{Name: LinkPartition}, 0, 1},
+		{Fault{Name: LinkLoss, Loss: 0.99}, 1, 0},
+		{Fault{Name: LinkDelay, Delay: time.Millisecond}, 0, 1},
+		{Fault{Name: IsolatedActive}, 0, 2},
+		{Fault{Name: IsolatedStandby}, 1, 0},
+		{Fault{Name: StoreRegionLoss}, 0, 2},
+		{Fault{Name: StoreLoss}, 1, 2},
+	} {
+		tw := newFaultTwin(t)
+		regions := append(tw.fabric.Regions()[:2:2], tw.topo.TermTable.WitnessRegion)
+		c.fault.Site, c.fault.Region = tw.topo.Sites[c.from%2].Name, regions[2]
+		send := func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			defer cancel()
+			_ = tw.store.OneWay(ctx, regions[c.from], regions[c.to]) // most never arrive
+		}
+		send()
+		kind, _ := FaultKindOf(c.fault.Name)
+		met := tw.counts(kind, c.fault)
+		end, err := kind.inject(t.Context(), tw, c.fault)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := met(); n != 0 {
+			t.Errorf("%s was met %d times before anything was sent", c.fault.Name, n)
+		}
+		send()
+		if met() == 0 {
+			t.Errorf("%s was not met by what was sent into it", c.fault.Name)
+		}
+		if err := end(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A fault is there once, is cleared by its name or its target, and is listed in between.
 func TestFaultsAreListedUntilTheyAreCleared(t *testing.T) {
 	tw := newFaultTwin(t)

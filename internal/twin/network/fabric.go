@@ -68,6 +68,14 @@ type LinkState struct {
 	Loss float64
 }
 
+// Traffic counts what was sent over a link since the fabric was made.
+type Traffic struct {
+	// Carried is what could go; Delayed of it was sent again, because a segment was lost.
+	Carried, Delayed uint64
+	// Held is what found the link partitioned.
+	Held uint64
+}
+
 // Name is one allocated address.
 type Name struct {
 	Region  string     `json:"region"`
@@ -96,6 +104,7 @@ type Fabric struct {
 	down     map[string]bool
 	frozen   map[string]bool
 	links    map[pair]LinkState
+	traffic  map[pair]Traffic
 	names    map[nameKey]netip.Addr
 	taken    map[netip.Addr]bool
 	nextHost map[string]int
@@ -126,7 +135,7 @@ func New(opts Options) (*Fabric, error) {
 		return nil, err
 	}
 	f := &Fabric{
-		block: block, guard: guard, regions: slices.Clone(opts.Regions), down: map[string]bool{}, frozen: map[string]bool{}, links: map[pair]LinkState{},
+		block: block, guard: guard, regions: slices.Clone(opts.Regions), down: map[string]bool{}, frozen: map[string]bool{}, links: map[pair]LinkState{}, traffic: map[pair]Traffic{},
 		names: map[nameKey]netip.Addr{}, taken: map[netip.Addr]bool{}, nextHost: map[string]int{},
 		proxies: map[*Proxy]struct{}{}, changed: make(chan struct{}), random: rand.New(rand.NewPCG(opts.Seed, 0x6e6574)),
 	}

@@ -58,6 +58,13 @@ func (f *Fabric) Link(a, b string) LinkState {
 	return f.links[pairOf(a, b)]
 }
 
+// Traffic is what was sent over the link between two regions, in both directions.
+func (f *Fabric) Traffic(a, b string) Traffic {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.traffic[pairOf(a, b)]
+}
+
 // Reachable reports whether something sent from one region arrives in the other right now: both are up and not frozen,
 // and the link between them is not partitioned.
 func (f *Fabric) Reachable(from, to string) bool {
@@ -82,7 +89,8 @@ func (f *Fabric) broadcast() {
 func (f *Fabric) path(from, to string) (ok bool, why string, delay time.Duration, changed <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	link := f.links[pairOf(from, to)]
+	pair := pairOf(from, to)
+	link, traffic := f.links[pair], f.traffic[pair]
 	switch {
 	case f.down[to]:
 		return false, describe(to) + " is lost", 0, f.changed
@@ -93,9 +101,17 @@ func (f *Fabric) path(from, to string) (ok bool, why string, delay time.Duration
 	case f.frozen[from]:
 		return false, describe(from) + " is frozen", 0, f.changed
 	case link.Partitioned || link.Loss >= 1:
+		traffic.Held++
+		f.traffic[pair] = traffic
 		return false, "the link is partitioned", 0, f.changed
 	}
-	return true, "", link.OneWayDelay + f.lost(link), f.changed
+	extra := f.lost(link)
+	traffic.Carried++
+	if extra > 0 {
+		traffic.Delayed++
+	}
+	f.traffic[pair] = traffic
+	return true, "", link.OneWayDelay + extra, f.changed
 }
 
 // lost is the extra delay of one segment by retransmissions. The caller holds the lock.

@@ -10,7 +10,7 @@ import (
 
 func TestOneWayTakesHalfARoundTrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &Fabric{links: map[pair]LinkState{}, down: map[string]bool{}, changed: make(chan struct{})}
+		f := &Fabric{links: map[pair]LinkState{}, traffic: map[pair]Traffic{}, down: map[string]bool{}, changed: make(chan struct{})}
 		f.SetLink("a", "b", LinkState{OneWayDelay: 35 * time.Millisecond})
 		start := time.Now()
 		if err := f.OneWay(t.Context(), "a", "b"); err != nil {
@@ -24,7 +24,7 @@ func TestOneWayTakesHalfARoundTrip(t *testing.T) {
 
 func TestOneWayWaitsForTheLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &Fabric{links: map[pair]LinkState{}, down: map[string]bool{}, changed: make(chan struct{})}
+		f := &Fabric{links: map[pair]LinkState{}, traffic: map[pair]Traffic{}, down: map[string]bool{}, changed: make(chan struct{})}
 		f.SetRegion("b", false)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
