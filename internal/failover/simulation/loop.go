@@ -15,21 +15,10 @@ const afterEffect = 10 * time.Millisecond
 // the application, in the order that package warden explains.
 func (d *warden) observe() {
 	d.observing, d.pausing = true, false
-	l := &d.look // the only one under way
-	*l = look{began: d.now(), waiting: 3}
-	d.databaseView(func(v failover.DatabaseView) {
-		l.database = v
-		d.clusterSince(&l.database, func(v failover.ClusterView) {
-			l.cluster = v
-			if l.database.Writer && v.Writer == d.site.peer.name {
-				d.sealedSince(&l.database, d.readToo)
-				return
-			}
-			d.readToo()
-		})
-	})
-	d.beacons(0, func(bool) { d.join() })
-	d.appSince(func(v failover.AppView) { l.app = v; d.join() })
+	d.look = look{began: d.now(), waiting: 3} // the only one under way
+	d.databaseView((*warden).sawDatabase)
+	d.beacons(0, func(d *warden, _ bool) { d.join() })
+	d.appSince()
 }
 
 // look is an observation under way: three chains of requests, which end in [warden.join].
@@ -41,7 +30,36 @@ type look struct {
 	waiting  int
 }
 
-func (d *warden) readToo() { d.read(func(bool) { d.join() }) }
+func (d *warden) sawDatabase(v *failover.DatabaseView) {
+	d.look.database = *v
+	d.clusterSince()
+}
+
+func (d *warden) sawCluster(v failover.ClusterView) {
+	d.look.cluster = v
+	if d.look.database.Writer && v.Writer == d.site.peer.name {
+		d.databaseView((*warden).sawSeal)
+		return
+	}
+	d.readToo()
+}
+
+func (d *warden) sawSeal(again *failover.DatabaseView) {
+	v := &d.look.database
+	if !again.Reachable {
+		*v = *again
+	} else {
+		v.SealedTerm, v.DrainedTerm, v.LeaseValid = again.SealedTerm, again.DrainedTerm, again.LeaseValid
+	}
+	d.readToo()
+}
+
+func (d *warden) readToo() { d.read(func(r *recordRead, _ bool) { r.warden.join() }) }
+
+func (d *warden) sawApp(v failover.AppView) {
+	d.look.app = v
+	d.join()
+}
 
 func (d *warden) join() {
 	if d.look.waiting--; d.look.waiting == 0 {
@@ -49,28 +67,30 @@ func (d *warden) join() {
 	}
 }
 
-func (d *warden) databaseView(done func(failover.DatabaseView)) {
-	var s sample
-	asked, askedIn := d.now(), d.memory.Store.Record.Term
-	d.ask(d.callLimit(), d.database(), func() { s = d.site.db.sample() }, func(answered bool) {
-		if !answered {
-			done(failover.DatabaseView{Err: "no answer"})
-			return
-		}
-		s.view.Pin, s.view.Asked, s.view.AskedIn = s.pinView(d.w, asked), asked, askedIn
-		done(s.view)
-	})
+// databaseRead asks the database for its state.
+type databaseRead struct {
+	call
+	warden  *warden
+	asked   term.Instant
+	askedIn term.Number
+	sample  sample
+	then    func(*warden, *failover.DatabaseView)
 }
 
-func (d *warden) sealedSince(before *failover.DatabaseView, done func()) {
-	d.databaseView(func(again failover.DatabaseView) {
-		if !again.Reachable {
-			*before = again
-		} else {
-			before.SealedTerm, before.DrainedTerm, before.LeaseValid = again.SealedTerm, again.DrainedTerm, again.LeaseValid
-		}
-		done()
-	})
+func (d *warden) databaseView(then func(*warden, *failover.DatabaseView)) {
+	d.ask(d.callLimit(), d.database(), &databaseRead{warden: d, asked: d.now(), askedIn: d.memory.Store.Record.Term, then: then})
+}
+
+func (r *databaseRead) serve() { r.sample = r.warden.site.db.sample() }
+
+func (r *databaseRead) done(answered bool) {
+	if !answered {
+		r.then(r.warden, &failover.DatabaseView{Err: "no answer"})
+		return
+	}
+	v := &r.sample.view
+	v.Pin, v.Asked, v.AskedIn = r.sample.pinView(r.warden.w, r.asked), r.asked, r.askedIn
+	r.then(r.warden, v)
 }
 
 // answers are what the control planes said last, when they were asked, and over which state of the database.
@@ -81,49 +101,51 @@ type answers struct {
 	clusterAt, appAsked term.Instant
 }
 
-func (d *warden) clusterSince(database *failover.DatabaseView, done func(failover.ClusterView)) {
-	a, now := &d.answers, d.now()
+func (d *warden) clusterSince() {
+	a, database, now := &d.answers, &d.look.database, d.now()
 	same := a.database.Reachable == database.Reachable && a.database.Writer == database.Writer &&
 		a.database.HighestTerm() == database.HighestTerm() && a.database.SealedTerm == database.SealedTerm &&
 		a.database.DrainedTerm == database.DrainedTerm
 	if a.clusterAt != 0 && same && now.Sub(a.clusterAt) < d.reuse {
-		done(a.cluster)
+		d.sawCluster(a.cluster)
 		return
 	}
 	a.database, a.clusterAt = *database, now
-	d.clusterView(func(v failover.ClusterView) {
-		a.cluster = v
-		done(v)
-	})
+	d.ask(d.callLimit(), place{toControl, d.site}, &clusterRead{warden: d})
 }
 
-func (d *warden) appSince(done func(failover.AppView)) {
+func (d *warden) appSince() {
 	a, now := &d.answers, d.now()
 	if a.appAsked != 0 && now.Sub(a.appAsked) < d.reuse {
-		done(a.app)
+		d.sawApp(a.app)
 		return
 	}
 	a.appAsked = now
-	d.appView(func(v failover.AppView) {
-		a.app = v
-		done(v)
-	})
+	d.ask(d.callLimit(), place{toControl, d.site}, &appRead{warden: d})
 }
 
-func (d *warden) clusterView(done func(failover.ClusterView)) {
+// clusterRead asks the global database's control plane.
+type clusterRead struct {
+	call
+	warden *warden
+	view   failover.ClusterView
+}
+
+func (r *clusterRead) serve() {
+	d := r.warden
 	c := &d.w.control
-	var v failover.ClusterView
-	d.ask(d.callLimit(), place{toControl, d.site}, func() {
-		v = failover.ClusterView{Known: true, Writer: c.writer.name, Moving: c.moving, Member: true, Lossless: c.moving && c.switchingTo == d.site}
-		if d.w.now < d.staleUntil {
-			v = d.stale
-		}
-	}, func(answered bool) {
-		if !answered {
-			v = failover.ClusterView{Err: "no answer"}
-		}
-		done(v)
-	})
+	r.view = failover.ClusterView{Known: true, Writer: c.writer.name, Moving: c.moving, Member: true, Lossless: c.moving && c.switchingTo == d.site}
+	if d.w.now < d.staleUntil {
+		r.view = d.stale
+	}
+}
+
+func (r *clusterRead) done(answered bool) {
+	if !answered {
+		r.view = failover.ClusterView{Err: "no answer"}
+	}
+	r.warden.answers.cluster = r.view
+	r.warden.sawCluster(r.view)
 }
 
 // answeredFromCache lets the control plane say to this warden for a while what it says now.
@@ -133,39 +155,60 @@ func (d *warden) answeredFromCache(lasts time.Duration) {
 	d.staleUntil = d.w.now + lasts
 }
 
-// appView asks the balancer's control plane.
-func (d *warden) appView(done func(failover.AppView)) {
-	var v failover.AppView
-	d.ask(d.callLimit(), place{toControl, d.site}, func() {
-		v = failover.AppView{Known: true, HealthyTargets: 2, RunningTasks: 2}
-		if a := d.site.app; a.sick+a.gone > 0 || a.frozen() {
-			v.HealthyTargets = 0
-		}
-		if d.site.app.gone > 0 {
-			v.RunningTasks = 0
-		}
-	}, func(answered bool) {
-		if !answered {
-			v = failover.AppView{Err: "no answer"}
-		}
-		done(v)
-	})
+// appRead asks the balancer's control plane.
+type appRead struct {
+	call
+	warden *warden
+	view   failover.AppView
 }
 
-func (d *warden) beacons(replica int, done func(ok bool)) {
-	var own, peer *term.Beacon
-	d.ask(d.attemptLimit(), d.site.replicas()[replica], func() {
-		own, peer = d.w.store.beacons[d.site.index], d.w.store.beacons[d.site.peer.index]
-	}, func(answered bool) {
-		switch {
-		case answered:
-			d.memory.Beacons(own, peer, d.now())
-		case replica == 0:
-			d.beacons(1, done)
-			return
-		}
-		done(answered)
-	})
+func (r *appRead) serve() {
+	a := r.warden.site.app
+	r.view = failover.AppView{Known: true, HealthyTargets: 2, RunningTasks: 2}
+	if a.sick+a.gone > 0 || a.frozen() {
+		r.view.HealthyTargets = 0
+	}
+	if a.gone > 0 {
+		r.view.RunningTasks = 0
+	}
+}
+
+func (r *appRead) done(answered bool) {
+	if !answered {
+		r.view = failover.AppView{Err: "no answer"}
+	}
+	r.warden.answers.app = r.view
+	r.warden.sawApp(r.view)
+}
+
+// beaconsRead asks a replica for both sites' beacons.
+type beaconsRead struct {
+	call
+	warden    *warden
+	replica   int
+	own, peer *term.Beacon
+	then      func(d *warden, ok bool)
+}
+
+func (d *warden) beacons(replica int, then func(d *warden, ok bool)) {
+	d.ask(d.attemptLimit(), d.site.replicas()[replica], &beaconsRead{warden: d, replica: replica, then: then})
+}
+
+func (r *beaconsRead) serve() {
+	s, beacons := r.warden.site, &r.warden.w.store.beacons
+	r.own, r.peer = beacons[s.index], beacons[s.peer.index]
+}
+
+func (r *beaconsRead) done(answered bool) {
+	d := r.warden
+	switch {
+	case answered:
+		d.memory.Beacons(r.own, r.peer, d.now())
+	case r.replica == 0:
+		d.beacons(1, r.then)
+		return
+	}
+	r.then(d, answered)
 }
 
 // observed decides, and begins the step if none is under way.
@@ -326,7 +369,7 @@ func (d *warden) writeStep(o *failover.Observation, next term.Record, renews boo
 // stillApproved writes what was decided because of an approval, if that is decided again with what the store says of it now
 // (P17).
 func (d *warden) stillApproved(next term.Record, done func(bool)) {
-	d.beacons(0, func(ok bool) {
+	d.beacons(0, func(_ *warden, ok bool) {
 		o := d.observation()
 		if !ok || d.mutate(o, failover.Decide(o)).Step != failover.Acquire {
 			done(false)
@@ -338,7 +381,7 @@ func (d *warden) stillApproved(next term.Record, done func(bool)) {
 
 // underTrust goes on only after a fresh strong read that shows the term held by the own site, within the trust (P12).
 func (d *warden) underTrust(t term.Number, refused func(bool), then func(left time.Duration)) {
-	d.read(func(ok bool) {
+	d.read(func(_ *recordRead, ok bool) {
 		r := &d.memory.Store.Record
 		if !ok || r.Term != t || r.Holder != d.site.name || r.State != term.Held || !d.memory.Trust.Holds(t, d.now()) {
 			refused(false)
@@ -399,7 +442,7 @@ func (d *warden) drain(t term.Number, done func(bool)) {
 	var old int
 	var boundary int64
 	ok := false
-	d.ask(d.callLimit(), d.database(), func() { old, boundary, ok = db.drainable(t) }, func(answered bool) {
+	d.ask(d.callLimit(), d.database(), &errand{do: func() { old, boundary, ok = db.drainable(t) }, then: func(answered bool) {
 		if !answered || !ok {
 			done(false)
 			return
@@ -416,14 +459,14 @@ func (d *warden) drain(t term.Number, done func(bool)) {
 				}
 			}, done)
 		})
-	})
+	}})
 }
 
 // exportTail compares the old volume with the survivor's, which is in the other region.
 func (d *warden) exportTail(done func(bool)) {
 	w, s := d.w, d.site
 	var from *volume
-	d.ask(d.callLimit(), d.database(), func() { from = s.db.volume }, func(answered bool) {
+	d.ask(d.callLimit(), d.database(), &errand{do: func() { from = s.db.volume }, then: func(answered bool) {
 		if !answered {
 			done(false)
 			return
@@ -439,5 +482,5 @@ func (d *warden) exportTail(done func(bool)) {
 			w.trace("%s: the tail of term %d is exported", d.name, newest)
 			done(true)
 		})
-	})
+	}})
 }

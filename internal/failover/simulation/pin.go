@@ -68,7 +68,7 @@ func (s *sample) pinView(w *world, asked term.Instant) failover.PinView {
 func (d *warden) extendPinned(t term.Number, done func()) {
 	db, w := d.site.db, d.w
 	var s sample
-	d.ask(d.callLimit(), d.database(), func() { s = db.sample() }, func(answered bool) {
+	d.ask(d.callLimit(), d.database(), &errand{do: func() { s = db.sample() }, then: func(answered bool) {
 		p := s.pin
 		if !answered || !s.view.Writer || s.view.SealedTerm >= t || p.ended || !p.confirmed || p.site != d.site || p.server != s.server ||
 			p.term != s.view.HighestTerm() || p.term != t {
@@ -81,7 +81,7 @@ func (d *warden) extendPinned(t term.Number, done func()) {
 			return
 		}
 		d.effect(d.callLimit(), d.database(), func() { db.extend(t, until, 0, s.server) }, func(bool) { done() })
-	})
+	}})
 }
 
 // pinTick lets the extender go by its own clock while there is a pin: nothing renews then.

@@ -111,29 +111,41 @@ func (d *warden) observation() failover.Observation {
 	return o
 }
 
-// read asks the replicas in turn for the record and takes the answer into account.
-func (d *warden) read(done func(ok bool)) { d.readAt(0, d.now(), done) }
+// recordRead asks a replica for the record.
+type recordRead struct {
+	call
+	warden  *warden
+	replica int
+	// began is when the first replica was asked, asked when this one was.
+	began, asked term.Instant
+	record       *term.Record
+	then         func(r *recordRead, ok bool)
+}
 
-func (d *warden) readAt(replica int, began term.Instant, done func(ok bool)) {
-	asked := d.now()
-	var r *term.Record
-	d.ask(d.attemptLimit(), d.site.replicas()[replica], func() {
-		r = d.w.store.current
-	}, func(answered bool) {
-		switch {
-		case !answered && replica == 0:
-			d.readAt(1, began, done)
-		case !answered:
-			d.memory.Unlearned("no replica answers", d.now())
-			done(false)
-		case r == nil:
-			d.memory.Missing(term.ErrNoRecord.Error(), d.now())
-			done(false)
-		default:
-			d.learn(r, asked, began)
-			done(true)
-		}
-	})
+// read asks the replicas in turn for the record and takes the answer into account.
+func (d *warden) read(then func(r *recordRead, ok bool)) { d.readAt(0, d.now(), then) }
+
+func (d *warden) readAt(replica int, began term.Instant, then func(*recordRead, bool)) {
+	d.ask(d.attemptLimit(), d.site.replicas()[replica], &recordRead{warden: d, replica: replica, began: began, asked: d.now(), then: then})
+}
+
+func (r *recordRead) serve() { r.record = r.warden.w.store.current }
+
+func (r *recordRead) done(answered bool) {
+	d := r.warden
+	switch {
+	case !answered && r.replica == 0:
+		d.readAt(1, r.began, r.then)
+	case !answered:
+		d.memory.Unlearned("no replica answers", d.now())
+		r.then(r, false)
+	case r.record == nil:
+		d.memory.Missing(term.ErrNoRecord.Error(), d.now())
+		r.then(r, false)
+	default:
+		d.learn(r.record, r.asked, r.began)
+		r.then(r, true)
+	}
 }
 
 // learn takes a record into account that was asked for, by a read or a write that began at began. It wakes the extender if
@@ -206,7 +218,7 @@ func (d *warden) writeAt(replica int, next *term.Record, before term.Instant, do
 			return
 		}
 		// A conflict at the second replica may be the own write, landed at the first, whose answer was lost.
-		d.read(func(ok bool) {
+		d.read(func(_ *recordRead, ok bool) {
 			if ok && d.memory.Store.Record.Nonce == next.Nonce {
 				outcome = confirmed
 			}
@@ -217,36 +229,37 @@ func (d *warden) writeAt(replica int, next *term.Record, before term.Instant, do
 
 // renewTick renews as long as the own site holds the term, and reads the record as long as the other one does.
 func (d *warden) renewTick() {
-	began := d.now()
 	d.renewing = true
-	pause := d.renewEvery()
-	next := func() {
-		d.renewing = false
-		d.renewRound++
-		if d.renewAgain {
-			d.renewAgain = false
-			d.renewTick()
-			return
-		}
-		round := d.renewRound
-		d.after(pause-d.now().Sub(began), func() {
-			if round == d.renewRound && !d.renewing {
-				d.renewTick()
-			}
-		})
-	}
 	if d.known() && d.memory.Store.Record.Holder != d.site.name {
-		d.read(func(bool) {
-			pause = failover.NextLook(&d.memory.Store, d.memory.Watch)
-			next()
+		d.read(func(r *recordRead, _ bool) {
+			d := r.warden
+			d.renewed(r.began, failover.NextLook(&d.memory.Store, d.memory.Watch))
 		})
 		return
 	}
-	d.renew(3, next)
+	began, pause := d.now(), d.renewEvery()
+	d.renew(3, func() { d.renewed(began, pause) })
+}
+
+// renewed ends a turn of the renewer: the next one comes a pause after this one began, or at once at a signal.
+func (d *warden) renewed(began term.Instant, pause time.Duration) {
+	d.renewing = false
+	d.renewRound++
+	if d.renewAgain {
+		d.renewAgain = false
+		d.renewTick()
+		return
+	}
+	round := d.renewRound
+	d.after(pause-d.now().Sub(began), func() {
+		if round == d.renewRound && !d.renewing {
+			d.renewTick()
+		}
+	})
 }
 
 func (d *warden) renew(tries int, done func()) {
-	d.read(func(ok bool) {
+	d.read(func(_ *recordRead, ok bool) {
 		if !ok {
 			done()
 			return
@@ -338,7 +351,7 @@ func (d *warden) extendUntil(r *term.Record, trust term.Trust, done func()) {
 	limit := min(d.callLimit(), trust.Left(d.now()))
 	began := d.now()
 	var s sample
-	d.ask(limit, d.database(), func() { s = db.sample() }, func(answered bool) {
+	d.ask(limit, d.database(), &errand{do: func() { s = db.sample() }, then: func(answered bool) {
 		after := d.now()
 		sealed := s.view.SealedTerm >= t && d.w.mutation != ShortenInsteadOfSeal
 		if !answered || !s.view.Writer || sealed || !s.view.HasTerm(t) {
@@ -357,7 +370,7 @@ func (d *warden) extendUntil(r *term.Record, trust term.Trust, done func()) {
 			}
 			db.extend(t, until, r.Renewal, s.server)
 		}, func(bool) { done() })
-	})
+	}})
 }
 
 // publishSoon lets the publisher write the site's beacon, about once per renewal period, and at once if it is news.
