@@ -12,11 +12,11 @@ import "holdfast/internal/term"
 //
 // It is a floor for autoscaling, not a count, so it never takes a task away that the load needs.
 func Capacity(o Observation) (tasks int, known bool) {
-	load := expectsLoad(o)
-	if unusable(o) != "" || !load && !o.Settings.PilotSet {
+	load := expectsLoad(&o)
+	if unusable(&o) != "" || !load && !o.Settings.PilotSet {
 		return 0, false
 	}
-	r, floor := o.Store.Record, 0
+	r, floor := &o.Store.Record, 0
 	if o.Settings.PilotSet {
 		floor = o.Settings.PilotTasks
 	}
@@ -34,8 +34,8 @@ func Capacity(o Observation) (tasks int, known bool) {
 }
 
 // expectsLoad: the load of the other site is about to come, or has come just now.
-func expectsLoad(o Observation) bool {
-	r := o.Store.Record
+func expectsLoad(o *Observation) bool {
+	r := &o.Store.Record
 	if r.Holder == o.Site {
 		return r.ServedTerm < r.Term || o.WallClock.Sub(r.MovedAt) < o.Settings.CapacityFor
 	}
@@ -46,11 +46,11 @@ func expectsLoad(o Observation) bool {
 }
 
 // short says that a planned hand-over to this site would arrive before the capacity that is meant for it.
-func short(o Observation) (have, want int, isShort bool) {
-	r := o.Store.Record
+func short(o *Observation) (have, want int, isShort bool) {
+	r := &o.Store.Record
 	if r.Wanted == nil || r.Wanted.Site != o.Site || r.Holder != o.Peer {
 		return 0, 0, false
 	}
-	want, known := Capacity(o)
+	want, known := Capacity(*o)
 	return o.App.HealthyTargets, want, known && o.App.HealthyTargets < want
 }

@@ -12,14 +12,14 @@ import (
 // Decide says what the warden does next. It is a pure function: the same observation gives the same decision, so a
 // warden killed at any point is replaced by one that carries on.
 func Decide(o Observation) Decision {
-	if pinIsOver(o) {
+	if pinIsOver(&o) {
 		return Decision{Step: EndPin, Reason: "the term store answers, so the pin is over (P18)"}
 	}
-	return underPin(o, decide(o))
+	return underPin(&o, decide(&o))
 }
 
-func decide(o Observation) Decision {
-	if Pinned(o) {
+func decide(o *Observation) Decision {
+	if pinned(o) {
 		return wait(fmt.Sprintf("pinned to term %d without the term store: %s", o.Database.Pin.Term, o.Store.Err))
 	}
 	if reason := unusable(o); reason != "" {
@@ -41,29 +41,29 @@ func decide(o Observation) Decision {
 // After its trust ran out the holder may renew and go on, because the conditional write proves that nobody took over;
 // but not over a seal (P6): a sealed term ends by a hand-over or by being taken back under the next number.
 func Renew(o Observation) (next term.Record, ok bool) {
-	r := o.Store.Record
-	if unusable(o) != "" || r.Holder != o.Site || r.State != term.Held {
+	r := &o.Store.Record
+	if unusable(&o) != "" || r.Holder != o.Site || r.State != term.Held {
 		return term.Record{}, false
 	}
-	if !o.Trust.Holds(r.Term, o.Now) && sealed(o) {
+	if !o.Trust.Holds(r.Term, o.Now) && sealed(&o) {
 		return term.Record{}, false
 	}
-	next = following(r)
+	next = following(*r)
 	next.Renewal++
-	if reach := o.Database.ClockBy(o.Now).Add(r.Lease() - r.Margin()); writes(o) && (r.ServedTerm < r.Term || reach.After(r.CoveredUntil)) {
+	if reach := o.Database.ClockBy(o.Now).Add(r.Lease() - r.Margin()); writes(&o) && (r.ServedTerm < r.Term || reach.After(r.CoveredUntil)) {
 		next.CoveredUntil = reach // before the term is served this may be another database's clock than the report before
 	}
 	return next, true
 }
 
 // writes: the own database answers and takes writes.
-func writes(o Observation) bool { return o.Database.Reachable && o.Database.Writer }
+func writes(o *Observation) bool { return o.Database.Reachable && o.Database.Writer }
 
 // Uncovered reports whether a renewal is due at once: the holder's database takes writes, but the record lets its lease
 // reach less than a renewal period ahead. So it is when a term or a database has just come into service.
 func Uncovered(o Observation) bool {
-	r := o.Store.Record
-	return unusable(o) == "" && r.Holder == o.Site && r.State == term.Held && writes(o) && !sealed(o) &&
+	r := &o.Store.Record
+	return unusable(&o) == "" && r.Holder == o.Site && r.State == term.Held && writes(&o) && !sealed(&o) &&
 		r.CoveredUntil.Before(o.Database.ClockBy(o.Now).Add(r.RenewEvery()))
 }
 
@@ -82,8 +82,8 @@ func LeaseUntil(r term.Record, t term.Trust, clock time.Time, after term.Instant
 }
 
 // unusable says why nothing may be decided from what the store answered, or "" if something may.
-func unusable(o Observation) string {
-	r := o.Store.Record
+func unusable(o *Observation) string {
+	r := &o.Store.Record
 	switch {
 	case o.Store.Missing:
 		return "the term store has no record: only 'holdfast init' creates one (P1)"
@@ -98,8 +98,8 @@ func unusable(o Observation) string {
 	return ""
 }
 
-func decideHolder(o Observation) Decision {
-	r := o.Store.Record
+func decideHolder(o *Observation) Decision {
+	r := &o.Store.Record
 	switch r.State {
 	case term.Granted:
 		if o.For.Handoff >= o.Settings.HandoffTimeout {
@@ -117,7 +117,7 @@ func decideHolder(o Observation) Decision {
 
 // decideUnserved brings a term that the site has acquired into service: the database becomes the writer, the term goes
 // into its lineage, the lease covers it, and only then is it served (P12, P13).
-func decideUnserved(o Observation) Decision {
+func decideUnserved(o *Observation) Decision {
 	t := o.Store.Record.Term
 	switch {
 	case !o.Trust.Holds(t, o.Now):
@@ -153,7 +153,7 @@ func decideUnserved(o Observation) Decision {
 // recordTerm puts the term into the lineage of a database that is the writer, however it became that: a writer that was
 // moved by hand may lack the end of a term like one that was promoted, and nothing is served before the record says so
 // (P20).
-func recordTerm(o Observation) Decision {
+func recordTerm(o *Observation) Decision {
 	d := Decision{Step: RecordTerm, Reason: "the database is the writer"}
 	if wentOn(o) || movedWhole(o) {
 		return d
@@ -165,18 +165,18 @@ func recordTerm(o Observation) Decision {
 }
 
 // wentOn: this very server was given the lease under the term served last, and has not stopped since.
-func wentOn(o Observation) bool {
+func wentOn(o *Observation) bool {
 	return o.Database.LeaseHere && o.Database.LeaseTerm >= o.Store.Record.ServedTerm
 }
 
 // movedWhole: what made the own cluster the writer still goes on, and is a switchover, which loses nothing. Once it has
 // ended nobody can tell it from a failover.
-func movedWhole(o Observation) bool { return o.Cluster.Moving && o.Cluster.Lossless }
+func movedWhole(o *Observation) bool { return o.Cluster.Moving && o.Cluster.Lossless }
 
 // withTail is the record that says which terms' ends may be missing in a database that becomes the writer of the record's
 // term, or nil if it says so already: of the term served last, and of those that came after it and may have taken writes
 // before the record said that they were served.
-func withTail(o Observation) *term.Record {
+func withTail(o *Observation) *term.Record {
 	r := following(o.Store.Record)
 	known := len(r.TailOf)
 	for n := max(r.ServedTerm, o.Database.DrainedTerm+1, 1); n < r.Term; n++ {
@@ -189,31 +189,33 @@ func withTail(o Observation) *term.Record {
 }
 
 // peerWaits: the other site is there, and would have to be asked before the term is held on to any longer.
-func peerWaits(o Observation) bool {
+func peerWaits(o *Observation) bool {
 	wanted := o.Store.Record.Wanted
 	return peerFresh(o) || wanted != nil && wanted.Site == o.Peer
 }
 
 // decideRecorded: the term is in the lineage, so from here on a database that is not the writer was moved by somebody.
-func decideRecorded(o Observation) Decision {
-	r := o.Store.Record
+func decideRecorded(o *Observation) Decision {
+	r := &o.Store.Record
 	switch {
-	case MovedAway(o):
+	case movedAway(o):
 		return decideMovedAway(o)
 	case !o.Database.Writer:
 		return wait("the database has recorded the term but does not take writes yet")
 	case o.Database.LeaseTerm != r.Term || !o.Database.LeaseValid:
 		return wait("waiting for the write lease")
 	}
-	next := following(r)
+	next := following(*r)
 	next.ServedTerm = r.Term
 	return Decision{Step: Serve, Record: &next, Reason: "the database takes writes under the term"}
 }
 
 // MovedAway reports whether the control plane names the other site's cluster as the writer of a term that this site has
 // served, or at least recorded in its database (P16). Before that, "not the writer" means nothing.
-func MovedAway(o Observation) bool {
-	r := o.Store.Record
+func MovedAway(o Observation) bool { return movedAway(&o) }
+
+func movedAway(o *Observation) bool {
+	r := &o.Store.Record
 	return r.Holder == o.Site && o.Database.Reachable && (r.ServedTerm == r.Term || o.Database.HasTerm(r.Term)) &&
 		o.Cluster.Known && !o.Cluster.Moving && o.Cluster.Writer == o.Peer
 }
@@ -221,7 +223,7 @@ func MovedAway(o Observation) bool {
 // decideMovedAway gives the term up, once the control plane has said for two periods that the writer is elsewhere: its
 // answers come from another service than the database's, and one of them may be older than the lineage it is held
 // against.
-func decideMovedAway(o Observation) Decision {
+func decideMovedAway(o *Observation) Decision {
 	if o.For.WriterMoved < 2*o.Store.Record.RenewEvery() {
 		return wait("the control plane names " + o.Peer + " as the writer: looking again")
 	}
@@ -232,7 +234,7 @@ func decideMovedAway(o Observation) Decision {
 // nothing; once it is silent, or its region refuses the switchover, or the cooperation took too long, only a failover is
 // left. Silent is measured in beacon periods here, not by the hand-over's more patient limit: a switchover is asked of
 // the other region, and a request to a lost region hangs.
-func promote(o Observation) Decision {
+func promote(o *Observation) Decision {
 	d := Decision{Step: Promote, Lossy: true}
 	switch {
 	case !peerAlive(o):
@@ -251,25 +253,25 @@ func promote(o Observation) Decision {
 }
 
 // peerAlive: the other site's wardens were heard of a moment ago.
-func peerAlive(o Observation) bool {
+func peerAlive(o *Observation) bool {
 	return o.PeerBeaconSeen && o.PeerBeaconAge <= 3*o.Store.Record.RenewEvery()
 }
 
 // missesTail: the own database may lack the end of the term served last.
-func missesTail(o Observation) bool { return o.Database.DrainedTerm < o.Store.Record.ServedTerm }
+func missesTail(o *Observation) bool { return o.Database.DrainedTerm < o.Store.Record.ServedTerm }
 
-func decideServing(o Observation) Decision {
-	r := o.Store.Record
+func decideServing(o *Observation) Decision {
+	r := &o.Store.Record
 	handingOver := r.Wanted != nil && r.Wanted.Site == o.Peer
 	switch {
-	case MovedAway(o) && !(handingOver && handedOver(o)):
+	case movedAway(o) && !(handingOver && handedOver(o)):
 		return decideMovedAway(o)
 	case handingOver:
 		return decideHandover(o)
 	case sealed(o):
 		return takeBack(o, "the database is sealed but no hand-over is wanted")
 	case r.Wanted != nil:
-		next := following(r)
+		next := following(*r)
 		next.Wanted = nil
 		return Decision{Step: ClearWanted, Record: &next, Reason: "the wanted site " + r.Wanted.Site + " is the active one"}
 	}
@@ -281,28 +283,31 @@ type ailment struct {
 	now              bool
 	lasted, patience time.Duration
 	cause            string
-	move             func(Observation, string) Decision
+	// step is what ends it: [Release] or [Want].
+	step Step
 }
 
 // ailments are the health gate: database, application and balancer, each with its own threshold (P19). A site without a
 // database can't hand over, so it releases; one without an application can, and loses nothing.
-func ailments(o Observation) []ailment {
+func ailments(o *Observation) []ailment {
 	database := databaseAilment(o)
 	noTarget := o.App.Known && o.App.HealthyTargets == 0
 	return []ailment{
-		{database != "", o.For.DatabaseDown, o.Settings.DatabaseThreshold, database, releaseForHealth},
-		{noTarget && NoTasks(o), o.For.AppDown, o.Settings.AppThreshold, "no task of the application runs", wantForHealth},
-		{noTarget, o.For.BalancerDown, o.Settings.BalancerThreshold, "the balancer finds no healthy target", wantForHealth},
+		{database != "", o.For.DatabaseDown, o.Settings.DatabaseThreshold, database, Release},
+		{noTarget && noTasks(o), o.For.AppDown, o.Settings.AppThreshold, "no task of the application runs", Want},
+		{noTarget, o.For.BalancerDown, o.Settings.BalancerThreshold, "the balancer finds no healthy target", Want},
 	}
 }
 
 // NoTasks: the scheduler answers, and no task of the application runs.
-func NoTasks(o Observation) bool { return o.App.Known && o.App.Err == "" && o.App.RunningTasks == 0 }
+func NoTasks(o Observation) bool { return noTasks(&o) }
 
-func decideHealth(o Observation) Decision {
+func noTasks(o *Observation) bool { return o.App.Known && o.App.Err == "" && o.App.RunningTasks == 0 }
+
+func decideHealth(o *Observation) Decision {
 	// After a copy without the term was promoted by hand, and this database rebuilt from it, the term has no place here. The
 	// threshold is for a look at the database that is older than the one at the record.
-	if r := o.Store.Record; writes(o) && !o.Database.HasTerm(r.Term) && o.For.DatabaseDown >= max(o.Settings.DatabaseThreshold, 2*r.RenewEvery()) {
+	if r := &o.Store.Record; writes(o) && !o.Database.HasTerm(r.Term) && o.For.DatabaseDown >= max(o.Settings.DatabaseThreshold, 2*r.RenewEvery()) {
 		return release(o, fmt.Sprintf("the database does not contain term %d, which was served here: it comes from an older copy (P16)", r.Term))
 	}
 	first := ""
@@ -310,7 +315,7 @@ func decideHealth(o Observation) Decision {
 		switch {
 		case !a.now || a.lasted <= 0 || a.patience <= 0: // no threshold: not watched
 		case a.lasted >= a.patience:
-			return decideUnhealthy(o, a.cause, a.move)
+			return decideUnhealthy(o, a.cause, a.step)
 		case first == "":
 			first = fmt.Sprintf("serving, but %s: for %v of %v", a.cause, a.lasted, a.patience)
 		}
@@ -320,16 +325,16 @@ func decideHealth(o Observation) Decision {
 
 // decideUnhealthy moves the term for health, if the other site can take it and the budget allows it (P19). Expiry is
 // not limited by either.
-func decideUnhealthy(o Observation, cause string, move func(Observation, string) Decision) Decision {
+func decideUnhealthy(o *Observation, cause string, step Step) Decision {
 	var refusals []Refusal
-	approval := approvalIn(o, o.PeerBeacon)
+	approval := approvalIn(o, &o.PeerBeacon)
 	if r, shut := modeGate(o, approval, o.Peer); shut {
 		refusals = append(refusals, r)
 	}
 	if r, shut := peerGate(o); shut {
 		refusals = append(refusals, r)
 	}
-	if r := o.Store.Record; r.TakeoverBudget <= 0 && approval == nil {
+	if r := &o.Store.Record; r.TakeoverBudget <= 0 && approval == nil {
 		refusals = append(refusals, Refusal{
 			Gate: gateBudget, Current: "0 hand-overs for health left", Wanted: "at least 1",
 			Remedy: "move the site with 'holdfast switchover --to " + o.Peer + "', which refills the budget, or run 'holdfast approve --to " + o.Peer + "'",
@@ -344,25 +349,18 @@ func decideUnhealthy(o Observation, cause string, move func(Observation, string)
 	if len(refusals) > 0 {
 		return Decision{Step: Wait, Reason: cause + ", but a gate is shut", Refusals: refusals}
 	}
-	return move(o, cause)
-}
-
-func releaseForHealth(o Observation, cause string) Decision {
-	d := release(o, cause)
-	d.Record.TakeoverBudget = max(0, d.Record.TakeoverBudget-1)
-	return d
-}
-
-func wantForHealth(o Observation, cause string) Decision {
 	d := want(o, o.Peer, cause)
+	if step == Release {
+		d = release(o, cause)
+	}
 	d.Record.TakeoverBudget = max(0, d.Record.TakeoverBudget-1)
 	return d
 }
 
 // decideHandover gives the term away without losing anything: seal, drain, let the target replay, move the writer,
 // grant (P14). Everything it needs to know after a crash is in the database and the record.
-func decideHandover(o Observation) Decision {
-	r := o.Store.Record
+func decideHandover(o *Observation) Decision {
+	r := &o.Store.Record
 	switch {
 	case sealed(o) && o.For.Handoff >= o.Settings.HandoffTimeout:
 		return takeBack(o, "the hand-over to "+o.Peer+" did not complete in time")
@@ -373,7 +371,7 @@ func decideHandover(o Observation) Decision {
 		return wait("waiting for the own renewal before the hand-over goes on")
 	case handedOver(o) && o.Cluster.Known && o.Cluster.Writer == o.Peer:
 		// That may be while the move still goes on: what is left of it is to make this site's database a secondary.
-		next := following(r)
+		next := following(*r)
 		next.State, next.GrantedTo = term.Granted, o.Peer
 		return Decision{Step: Grant, Record: &next, Reason: "sealed, drained, and the writer has moved"}
 	case !o.Database.Reachable:
@@ -395,18 +393,18 @@ func decideHandover(o Observation) Decision {
 }
 
 // decideSeal starts a hand-over only towards a site that can take it, because from the seal on nobody takes writes.
-func decideSeal(o Observation) Decision {
-	r := o.Store.Record
+func decideSeal(o *Observation) Decision {
+	r := &o.Store.Record
 	if refusal, shut := peerGate(o); shut {
 		if o.For.Wanted >= o.Settings.HandoffTimeout {
-			next := following(r)
+			next := following(*r)
 			next.Wanted = nil
 			return Decision{Step: ClearWanted, Record: &next, Reason: o.Peer + " did not become ready in time", Refusals: []Refusal{refusal}}
 		}
 		return Decision{Step: Wait, Reason: "a hand-over is wanted, but " + o.Peer + " is not ready", Refusals: []Refusal{refusal}}
 	}
 	if o.For.Wanted >= o.Settings.HandoffTimeout {
-		next := following(r)
+		next := following(*r)
 		next.Wanted = nil
 		return Decision{Step: ClearWanted, Record: &next, Reason: "the own database was not sealed in time"}
 	}
@@ -418,10 +416,10 @@ func decideSeal(o Observation) Decision {
 
 // decideReleasing lets the other site go first. Only if it leaves the term lying for a second lease and margin, and the
 // cause is gone, does the holder take the next term itself.
-func decideReleasing(o Observation) Decision {
-	r := o.Store.Record
+func decideReleasing(o *Observation) Decision {
+	r := &o.Store.Record
 	grace := 2 * (r.Lease() + r.Margin())
-	if !o.Watch.Expired(r) || o.Watch.Stood() < grace {
+	if !o.Watch.Expired(*r) || o.Watch.Stood() < grace {
 		return wait("releasing: the other site waits out the lease")
 	}
 	if shut := returnGates(o); len(shut) > 0 {
@@ -430,30 +428,30 @@ func decideReleasing(o Observation) Decision {
 	return acquire(o, "nobody took the released term and the cause is gone")
 }
 
-func decideStandby(o Observation) Decision {
-	r := o.Store.Record
+func decideStandby(o *Observation) Decision {
+	r := &o.Store.Record
 	switch {
 	case r.State == term.Granted && r.GrantedTo == o.Site && drained(o) && o.Database.HasTerm(r.ServedTerm):
 		return acquire(o, "the term was granted")
-	case hasTail(o) && !(o.Watch.Expired(r) && len(gates(o)) == 0):
+	case hasTail(o) && !(o.Watch.Expired(*r) && len(gates(o)) == 0):
 		d := Decision{Step: ExportTail, Reason: "the own old volume may hold commits that " + o.Peer + " has not"}
-		if o.Watch.Expired(r) {
+		if o.Watch.Expired(*r) {
 			d.Refusals = gates(o) // the other site is silent too, so the export can't succeed: an operator has to decide
 		}
 		return d
-	case o.Watch.Expired(r):
+	case o.Watch.Expired(*r):
 		return decideExpired(o)
 	case writerWithoutTerm(o) && (r.Wanted == nil || r.Wanted.Site != o.Site):
 		return want(o, o.Site, "the writer was moved here by hand (P16)")
 	case slices.Contains(r.TailOf, o.TailSaved):
-		next := following(r).WithoutTail(o.TailSaved)
+		next := following(*r).WithoutTail(o.TailSaved)
 		return Decision{Step: ClearTail, Record: &next, Reason: fmt.Sprintf("the end of term %d is exported", o.TailSaved)}
 	}
 	return wait("standby")
 }
 
 // decideExpired takes a term whose holder has been silent for the whole lease and margin, if every gate is open (P11).
-func decideExpired(o Observation) Decision {
+func decideExpired(o *Observation) Decision {
 	if refusals := gates(o); len(refusals) > 0 {
 		return Decision{Step: Wait, Reason: "the term has expired, but a gate is shut", Refusals: refusals}
 	}
@@ -462,14 +460,14 @@ func decideExpired(o Observation) Decision {
 
 // writerWithoutTerm: somebody moved the writer here. Between the other site's seal and its grant this is true as well,
 // and then wanted already names this site.
-func writerWithoutTerm(o Observation) bool {
+func writerWithoutTerm(o *Observation) bool {
 	return o.Database.Reachable && o.Database.Writer && o.Database.HasTerm(o.Store.Record.ServedTerm) &&
 		o.Cluster.Known && !o.Cluster.Moving && o.Cluster.Writer == o.Site
 }
 
 // hasTail: this database still runs as a writer on a volume that a later term has left behind (P20).
-func hasTail(o Observation) bool {
-	r := o.Store.Record
+func hasTail(o *Observation) bool {
+	r := &o.Store.Record
 	return !o.TailExported && r.ServedTerm == r.Term && o.Database.Reachable && o.Database.Writer &&
 		!o.Database.HasTerm(r.Term) && o.Cluster.Known && o.Cluster.Writer == o.Peer
 }
@@ -477,15 +475,15 @@ func hasTail(o Observation) bool {
 // handedOver: nothing can be committed here under the term, and the other site has shown that it has everything that
 // was: the drain that it has replayed was written after the last commit, and the seal stays. A writer that somebody moved
 // in the middle of a hand-over may lack the end of it. The own database may not answer to that, because a move restarts it.
-func handedOver(o Observation) bool {
+func handedOver(o *Observation) bool {
 	return (drained(o) || !o.Database.Reachable) && o.PeerBeacon.DrainedTerm >= o.Store.Record.Term
 }
 
-func sealed(o Observation) bool {
+func sealed(o *Observation) bool {
 	return o.Database.Reachable && o.Database.SealedTerm >= o.Store.Record.Term
 }
 
-func drained(o Observation) bool {
+func drained(o *Observation) bool {
 	return o.Database.Reachable && o.Database.DrainedTerm >= o.Store.Record.Term
 }
 
@@ -495,7 +493,7 @@ func following(r term.Record) term.Record {
 	return r
 }
 
-func acquire(o Observation, reason string) Decision {
+func acquire(o *Observation, reason string) Decision {
 	next := following(o.Store.Record)
 	next.Term++
 	next.Holder, next.State, next.GrantedTo, next.Wanted = o.Site, term.Held, "", nil
@@ -508,20 +506,20 @@ func acquire(o Observation, reason string) Decision {
 
 // takeBack is always the next term, never the clearing of a field: a delayed write of the old hand-over would land
 // after it otherwise (P2).
-func takeBack(o Observation, reason string) Decision {
+func takeBack(o *Observation, reason string) Decision {
 	next := following(o.Store.Record)
 	next.Term++
 	next.Holder, next.State, next.GrantedTo, next.Wanted = o.Site, term.Held, "", nil
 	return Decision{Step: TakeBack, Record: &next, Reason: reason}
 }
 
-func release(o Observation, reason string) Decision {
+func release(o *Observation, reason string) Decision {
 	next := following(o.Store.Record)
 	next.State, next.Wanted = term.Releasing, nil
 	return Decision{Step: Release, Record: &next, Reason: reason}
 }
 
-func want(o Observation, site, reason string) Decision {
+func want(o *Observation, site, reason string) Decision {
 	next := following(o.Store.Record)
 	next.Wanted = &term.Wanted{Site: site, By: "warden " + o.Warden, Reason: reason, At: o.WallClock}
 	return Decision{Step: Want, Record: &next, Reason: reason}

@@ -95,7 +95,7 @@ func (f *rehearsal) wait() bool {
 		peer := f.sites[1-i]
 		switch {
 		case o.Site == r.Holder && r.State == term.Held && o.Site != f.silent && o.Database.Writer && o.Database.HasTerm(r.Term) &&
-			!sealed(*o) && (o.Database.LeaseTerm != r.Term || !o.Database.LeaseValid):
+			!sealed(o) && (o.Database.LeaseTerm != r.Term || !o.Database.LeaseValid):
 			o.Database.LeaseTerm, o.Database.LeaseValid = r.Term, true
 			f.note(o, wait("the wardens extend the database's write lease"))
 			return true

@@ -19,12 +19,12 @@ type Forwarding struct {
 // not forward, so that a takeover needs no call to its balancer's control plane. known is false if the store or the
 // database does not say, or what they said may have changed since; what was set before then stays.
 func Forward(o Observation) (f Forwarding, known bool) {
-	if unusable(o) != "" {
+	if unusable(&o) != "" {
 		return Forwarding{}, false
 	}
-	r := o.Store.Record
+	r := &o.Store.Record
 	if r.Holder == o.Site {
-		return forwardHolder(o)
+		return forwardHolder(&o)
 	}
 	switch {
 	case o.WallClock.Sub(r.MovedAt) >= o.Settings.ForwardFor:
@@ -37,8 +37,8 @@ func Forward(o Observation) (f Forwarding, known bool) {
 	return Forwarding{Divert: true, Peer: served(r)}, true
 }
 
-func forwardHolder(o Observation) (f Forwarding, known bool) {
-	r := o.Store.Record
+func forwardHolder(o *Observation) (f Forwarding, known bool) {
+	r := &o.Store.Record
 	switch {
 	case r.State == term.Granted:
 		return Forwarding{Divert: true}, true
@@ -50,4 +50,4 @@ func forwardHolder(o Observation) (f Forwarding, known bool) {
 	return Forwarding{Divert: sealed, Moving: !sealed}, true
 }
 
-func served(r term.Record) bool { return r.State == term.Held && r.ServedTerm == r.Term }
+func served(r *term.Record) bool { return r.State == term.Held && r.ServedTerm == r.Term }

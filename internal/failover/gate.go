@@ -26,11 +26,11 @@ const (
 )
 
 // Gates lists what would keep the site from taking the term now if it had expired, for people who look ahead.
-func Gates(o Observation) []Refusal { return gates(o) }
+func Gates(o Observation) []Refusal { return gates(&o) }
 
 // gates lists what keeps the site from taking an expired term (P11, P17). An operator's approval with AllowDataLoss
 // opens lag and lineage for the one term it names.
-func gates(o Observation) []Refusal {
+func gates(o *Observation) []Refusal {
 	var shut []Refusal
 	approval := currentApproval(o)
 	if refusal, isShut := modeGate(o, approval, o.Site); isShut {
@@ -59,7 +59,7 @@ func gates(o Observation) []Refusal {
 }
 
 // modeGate is shut where the wardens may not decide by themselves that the site gets the term.
-func modeGate(o Observation, approval *term.Approval, site string) (Refusal, bool) {
+func modeGate(o *Observation, approval *term.Approval, site string) (Refusal, bool) {
 	switch {
 	case o.Settings.Mode == Approval && approval == nil:
 		return Refusal{
@@ -77,23 +77,26 @@ func modeGate(o Observation, approval *term.Approval, site string) (Refusal, boo
 
 // dataGates are the gates that stand for data: the database must contain the term served last, and its lag must be
 // known and small.
-func dataGates(o Observation) []Refusal {
-	r := o.Store.Record
-	override := fmt.Sprintf("run 'holdfast failover --to %s --allow-data-loss' if losing that data is acceptable", o.Site)
+func dataGates(o *Observation) []Refusal {
+	r := &o.Store.Record
 	if !o.Database.HasTerm(r.ServedTerm) {
 		return []Refusal{{
 			Gate: gateLineage, Current: fmt.Sprintf("highest term in the database is %d", o.Database.HighestTerm()),
-			Wanted: fmt.Sprintf("term %d, which was served last", r.ServedTerm), Remedy: "let replication catch up; else " + override,
+			Wanted: fmt.Sprintf("term %d, which was served last", r.ServedTerm), Remedy: "let replication catch up; else " + override(o),
 		}}
 	}
-	lag, known := Lag(o)
+	lag, known := lagOf(o)
 	if !known {
-		return []Refusal{{Gate: gateLag, Current: "unknown", Wanted: o.Settings.MaxLag.String(), Remedy: override}}
+		return []Refusal{{Gate: gateLag, Current: "unknown", Wanted: o.Settings.MaxLag.String(), Remedy: override(o)}}
 	}
 	if lag > o.Settings.MaxLag {
-		return []Refusal{{Gate: gateLag, Current: lag.String(), Wanted: "at most " + o.Settings.MaxLag.String(), Remedy: "let replication catch up; else " + override}}
+		return []Refusal{{Gate: gateLag, Current: lag.String(), Wanted: "at most " + o.Settings.MaxLag.String(), Remedy: "let replication catch up; else " + override(o)}}
 	}
 	return nil
+}
+
+func override(o *Observation) string {
+	return fmt.Sprintf("run 'holdfast failover --to %s --allow-data-loss' if losing that data is acceptable", o.Site)
 }
 
 // Lag bounds from above how much committed time the own database lacks. Commits pass only under a lease, leases are rows
@@ -102,8 +105,10 @@ func dataGates(o Observation) []Refusal {
 // its deadline. So the distance between the record's report and the replicated row, both on the holder's database clock,
 // plus one lease, is an upper bound. It needs no synchronised clocks, survives a warden's restart, and stands still while
 // nothing can be committed. A database that contains the drain of the term served last lacks nothing (P9).
-func Lag(o Observation) (lag time.Duration, known bool) {
-	r := o.Store.Record
+func Lag(o Observation) (lag time.Duration, known bool) { return lagOf(&o) }
+
+func lagOf(o *Observation) (lag time.Duration, known bool) {
+	r := &o.Store.Record
 	switch {
 	case !o.Database.Reachable || o.Database.LeaseTerm < r.ServedTerm:
 		return 0, false
@@ -127,8 +132,8 @@ func Lag(o Observation) (lag time.Duration, known bool) {
 }
 
 // storeGate words an [unusable] store or record: without one nothing is decided.
-func storeGate(o Observation) Refusal {
-	r := o.Store.Record
+func storeGate(o *Observation) Refusal {
+	r := &o.Store.Record
 	switch {
 	case o.Store.Missing:
 		return Refusal{
@@ -151,9 +156,9 @@ func storeGate(o Observation) Refusal {
 }
 
 // returnGates keep a site from taking back a term that it has released and nobody took.
-func returnGates(o Observation) []Refusal {
+func returnGates(o *Observation) []Refusal {
 	var shut []Refusal
-	r := o.Store.Record
+	r := &o.Store.Record
 	add := func(gate, current, wanted, remedy string) {
 		shut = append(shut, Refusal{Gate: gate, Current: current, Wanted: wanted, Remedy: remedy})
 	}
@@ -179,19 +184,19 @@ func returnGates(o Observation) []Refusal {
 }
 
 // currentApproval returns the own site's approval if it names the record's term and has not expired.
-func currentApproval(o Observation) *term.Approval { return approvalIn(o, o.OwnBeacon) }
+func currentApproval(o *Observation) *term.Approval { return approvalIn(o, &o.OwnBeacon) }
 
 // RestsOnApproval reports whether the site would not take the term without the approval that it has. Such a decision is
 // made anew right before the write: an approval expires and is withdrawn, and time may have passed since (P17).
 func RestsOnApproval(o Observation, d Decision) bool {
-	if d.Step != Acquire || currentApproval(o) == nil {
+	if d.Step != Acquire || currentApproval(&o) == nil {
 		return false
 	}
 	o.OwnBeacon.Approval = nil
 	return Decide(o).Step != Acquire
 }
 
-func approvalIn(o Observation, b term.Beacon) *term.Approval {
+func approvalIn(o *Observation, b *term.Beacon) *term.Approval {
 	a := b.Approval
 	if a == nil || a.Term != o.Store.Record.Term || !o.WallClock.Before(a.Expires) {
 		return nil
@@ -199,12 +204,12 @@ func approvalIn(o Observation, b term.Beacon) *term.Approval {
 	return a
 }
 
-func peerFresh(o Observation) bool {
+func peerFresh(o *Observation) bool {
 	return o.PeerBeaconSeen && o.PeerBeaconAge <= o.Settings.BeaconMaxAge
 }
 
 // peerGate says why the other site cannot take a planned hand-over, if it cannot.
-func peerGate(o Observation) (Refusal, bool) {
+func peerGate(o *Observation) (Refusal, bool) {
 	if !peerFresh(o) {
 		current := "never seen"
 		if o.PeerBeaconSeen {
@@ -223,15 +228,15 @@ func peerGate(o Observation) (Refusal, bool) {
 
 // Readiness says whether the site could take over now, for its beacon.
 func Readiness(o Observation) (ready bool, because string) {
-	r := o.Store.Record
-	if reason := unusable(o); reason != "" {
+	r := &o.Store.Record
+	if reason := unusable(&o); reason != "" {
 		return false, reason
 	}
 	if r.Holder == o.Site {
-		h := Judge(o)
+		h := judge(&o)
 		return h.Serving, h.Reason
 	}
-	if reason, abstains := Abstains(o); abstains {
+	if reason, abstains := abstention(&o); abstains {
 		return false, reason
 	}
 	switch {
@@ -246,10 +251,10 @@ func Readiness(o Observation) (ready bool, because string) {
 	case !o.App.Known || o.App.HealthyTargets == 0:
 		return false, "the application has no healthy target"
 	}
-	if have, want, isShort := short(o); isShort {
+	if have, want, isShort := short(&o); isShort {
 		return false, fmt.Sprintf("capacity: %d healthy tasks, want %d for the load of %s", have, want, o.Peer)
 	}
-	if shut := dataGates(o); len(shut) > 0 {
+	if shut := dataGates(&o); len(shut) > 0 {
 		return false, fmt.Sprintf("%s: %s, want %s", shut[0].Gate, shut[0].Current, shut[0].Wanted)
 	}
 	return true, ""

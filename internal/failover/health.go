@@ -12,12 +12,14 @@ type Health struct {
 }
 
 // Judge says what /healthz answers. Route 53 reads exactly this, so DNS follows the term.
-func Judge(o Observation) Health {
-	r := o.Store.Record
+func Judge(o Observation) Health { return judge(&o) }
+
+func judge(o *Observation) Health {
+	r := &o.Store.Record
 	holding := r.Holder == o.Site
 	trusted := holding && o.Trust.Holds(r.Term, o.Now)
 	h := Health{Target: !holding || trusted}
-	if !trusted && Pinned(o) {
+	if !trusted && pinned(o) {
 		return judgePinned(o)
 	}
 	switch {
@@ -48,7 +50,7 @@ func Judge(o Observation) Health {
 }
 
 // judgePinned is [Judge] for a site that goes on without the store: the pin says what the record would say.
-func judgePinned(o Observation) Health {
+func judgePinned(o *Observation) Health {
 	h := Health{Target: true}
 	switch {
 	case !o.Database.LeaseValid:
@@ -65,8 +67,8 @@ func judgePinned(o Observation) Health {
 // a storage stalls or a lock stands in the way, a database answers every question and takes no write. Its lease row is the
 // one write that is always due, so under trust in a term that is not sealed a lease that is over means that writes fail.
 // Without trust, as while the store is away, it means nothing.
-func databaseAilment(o Observation) string {
-	r := o.Store.Record
+func databaseAilment(o *Observation) string {
+	r := &o.Store.Record
 	switch {
 	case !o.Database.Reachable:
 		return "the database is unreachable: " + o.Database.Err

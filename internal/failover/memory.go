@@ -106,9 +106,9 @@ func (m *Memory) Beacons(own, peer *term.Beacon, answered term.Instant) {
 // Observed takes into account since when conditions hold, once an observation made from this memory is complete, and says
 // so in it.
 func (m *Memory) Observed(o *Observation) {
-	m.held.observe(*o)
+	m.held.observe(o)
 	o.For = m.held.at(o.Now)
-	if r := o.Store.Record; r.Holder == o.Peer && r.State == term.Held && r.ServedTerm == r.Term {
+	if r := &o.Store.Record; r.Holder == o.Peer && r.State == term.Held && r.ServedTerm == r.Term {
 		m.peerTasks = cmp.Or(m.peer.beacon.DesiredTasks, m.peerTasks)
 	}
 	o.PeerTasks = m.wantedThere()
@@ -171,7 +171,7 @@ type phase struct {
 }
 
 // observe takes one observation into account.
-func (c *conditions) observe(o Observation) {
+func (c *conditions) observe(o *Observation) {
 	r := &o.Store.Record
 	if p := (phase{r.Term, r.ServedTerm, r.Holder}); p != c.phase {
 		*c = conditions{phase: p, wanted: c.wanted, wantedAs: c.wantedAs, pin: c.pin, pinSeen: c.pinSeen, pinEnded: c.pinEnded}
@@ -185,7 +185,7 @@ func (c *conditions) observe(o Observation) {
 	// A control plane that does not answer says nothing about the application: it neither starts nor ends an outage.
 	if !served || o.App.Known {
 		noTarget := served && o.App.HealthyTargets == 0
-		c.outage(&c.appDown, &c.appWell, noTarget && NoTasks(o), o.Now, o.Settings.AppThreshold)
+		c.outage(&c.appDown, &c.appWell, noTarget && noTasks(o), o.Now, o.Settings.AppThreshold)
 		c.outage(&c.balancerDown, &c.balancerWell, noTarget, o.Now, o.Settings.BalancerThreshold)
 	}
 	var wanted term.Wanted
@@ -197,7 +197,7 @@ func (c *conditions) observe(o Observation) {
 	}
 	since(&c.wanted, r.Wanted != nil, o.Now)
 	since(&c.unserved, holding && !served, o.Now)
-	since(&c.moved, MovedAway(o), o.Now)
+	since(&c.moved, movedAway(o), o.Now)
 	sealed := holding && r.State == term.Held && o.Database.Reachable && o.Database.SealedTerm >= r.Term
 	// An unreachable database does not end a hand-over that was seen.
 	unsure := holding && r.State == term.Held && !o.Database.Reachable && c.handoff != 0
@@ -206,8 +206,8 @@ func (c *conditions) observe(o Observation) {
 }
 
 // observePin remembers when a pin was first seen, whatever has become of the database since: it can only be older (P18).
-func (c *conditions) observePin(o Observation) {
-	p := o.Database.Pin
+func (c *conditions) observePin(o *Observation) {
+	p := &o.Database.Pin
 	if !o.Database.Reachable || p.ID == 0 {
 		return
 	}

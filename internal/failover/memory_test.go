@@ -116,7 +116,7 @@ func TestDurations(t *testing.T) {
 			var c conditions
 			var got Durations
 			for _, o := range row.steps {
-				c.observe(o)
+				c.observe(&o)
 				got = c.at(o.Now)
 			}
 			if got != row.want {

@@ -9,7 +9,8 @@ import (
 )
 
 // Observation is everything that one warden knows at one instant. It is gathered by the warden's loop and judged by
-// [Decide], [Renew] and [Health], which read nothing else.
+// [Decide], [Renew] and [Health], which read nothing else and change nothing. It is large: inside this package it is
+// passed by pointer, and only read.
 type Observation struct {
 	// Now is the warden's own boot clock.
 	Now term.Instant

@@ -57,8 +57,10 @@ func (p PinView) Abstention() time.Duration { return p.For + p.For/32 + p.Margin
 // Pinned reports whether the own site may go on without the term store: an open, confirmed pin of its newest term, on a
 // database that it still writes to, while the store does not answer and nothing that it answered before speaks against
 // it. It ends at the first answer of the store, whatever the answer says.
-func Pinned(o Observation) bool {
-	p, r := o.Database.Pin, o.Store.Record
+func Pinned(o Observation) bool { return pinned(&o) }
+
+func pinned(o *Observation) bool {
+	p, r := &o.Database.Pin, &o.Store.Record
 	known := r.Version > 0
 	switch {
 	case !o.Database.Reachable || !o.Database.Writer || !p.Open() || !p.Confirmed:
@@ -78,8 +80,10 @@ func Pinned(o Observation) bool {
 // to be told and none can miss it: a copy that lacks the pin is one that the operator got no confirmation for, and a
 // copy that has it keeps it through a promotion. A warden that was frozen over an old observation may still take the
 // term in the record, but it can't serve it.
-func Abstains(o Observation) (reason string, abstains bool) {
-	p := o.Database.Pin
+func Abstains(o Observation) (reason string, abstains bool) { return abstention(&o) }
+
+func abstention(o *Observation) (reason string, abstains bool) {
+	p := &o.Database.Pin
 	switch {
 	case !o.Database.Reachable || p.ID == 0 || p.Site == o.Site || p.Term != o.Database.HighestTerm():
 		return "", false
@@ -101,8 +105,8 @@ func Abstains(o Observation) (reason string, abstains bool) {
 }
 
 // pinGate is shut while the own site abstains.
-func pinGate(o Observation) (Refusal, bool) {
-	reason, abstains := Abstains(o)
+func pinGate(o *Observation) (Refusal, bool) {
+	reason, abstains := abstention(o)
 	if !abstains {
 		return Refusal{}, false
 	}
@@ -114,7 +118,7 @@ func pinGate(o Observation) (Refusal, bool) {
 }
 
 // underPin turns a decision that a pin of the other site forbids into waiting, whatever led to it.
-func underPin(o Observation, d Decision) Decision {
+func underPin(o *Observation, d Decision) Decision {
 	switch d.Step {
 	case Acquire, Promote, RecordTerm, Serve:
 		if refusal, shut := pinGate(o); shut {
@@ -126,7 +130,7 @@ func underPin(o Observation, d Decision) Decision {
 
 // pinIsOver: the store has answered, so a pin that still stands in the own database has to be ended, durably, for the
 // site's other wardens and for the other site.
-func pinIsOver(o Observation) bool {
+func pinIsOver(o *Observation) bool {
 	return (o.Store.Readable || o.Store.Missing) && o.Database.Reachable && o.Database.Writer &&
 		o.Database.Pin.Open() && o.Database.Pin.Site == o.Site
 }
