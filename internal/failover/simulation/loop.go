@@ -233,7 +233,7 @@ func (d *warden) observed(l *look) {
 		d.after(d.renewEvery(), d.pinTick)
 	}
 	if !d.busy {
-		decision := d.mutate(o, failover.Decide(o))
+		decision := d.decide(&o)
 		if decision.Step != d.decision.Step || decision.Reason != d.decision.Reason {
 			d.w.trace("%s: %s: %s %v", d.name, decision.Step, decision.Reason, decision.Refusals)
 		}
@@ -371,7 +371,7 @@ func (d *warden) writeStep(o *failover.Observation, next term.Record, renews boo
 func (d *warden) stillApproved(next term.Record, done func(bool)) {
 	d.beacons(0, func(_ *warden, ok bool) {
 		o := d.observation()
-		if !ok || d.mutate(o, failover.Decide(o)).Step != failover.Acquire {
+		if !ok || d.decide(&o).Step != failover.Acquire {
 			done(false)
 			return
 		}

@@ -135,6 +135,15 @@ func ParseMutation(name string) (Mutation, error) {
 	return 0, fmt.Errorf("there is no mutation %q", name)
 }
 
+// decide is what package failover decides, unless a rule is switched off.
+func (d *warden) decide(o *failover.Observation) failover.Decision {
+	decision := failover.Decide(*o)
+	if d.w.mutation == NoMutation {
+		return decision
+	}
+	return d.mutate(*o, decision)
+}
+
 // mutate replaces a decision by what the mutated rule would have decided.
 func (d *warden) mutate(o failover.Observation, decision failover.Decision) failover.Decision {
 	r := o.Store.Record

@@ -100,10 +100,9 @@ func (d *warden) renewEvery() time.Duration {
 	return d.memory.Store.Record.RenewEvery()
 }
 
-func (d *warden) observation() failover.Observation {
-	o := failover.Observation{
-		Now: d.now(), WallClock: d.w.wallClock(), Site: d.site.name, Peer: d.site.peer.name, Warden: d.name, Settings: d.w.settings,
-	}
+func (d *warden) observation() (o failover.Observation) {
+	o.Now, o.WallClock, o.Settings = d.now(), d.w.wallClock(), d.w.settings
+	o.Site, o.Peer, o.Warden = d.site.name, d.site.peer.name, d.name
 	d.memory.Fill(&o)
 	if d.w.mutation == PinWithoutAbstention && o.Database.Pin.Site != d.site.name {
 		o.Database.Pin = failover.PinView{}
