@@ -347,13 +347,17 @@ func (w *world) scheduleUndone(at, end instant) {
 
 // when does something once it is time for it, if that comes before the limit.
 func (w *world) when(limit instant, due func() bool, do func()) {
-	switch {
-	case w.now > limit || w.healedAt > 0:
-	case due():
-		do()
-	default:
-		w.after(20*time.Millisecond, func() { w.when(limit, due, do) })
+	var look thunk
+	look = func() {
+		switch {
+		case w.now > limit || w.healedAt > 0:
+		case due():
+			do()
+		default:
+			w.schedule(20*time.Millisecond, nil, look)
+		}
 	}
+	look()
 }
 
 // heal ends every fault that is still on.

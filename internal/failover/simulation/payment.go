@@ -105,15 +105,13 @@ func (a *application) take(payment int32) {
 		a.w.declined(payment)
 	case pending:
 		if e := v.payments[payment]; a.w.now-e.since > claim {
-			a.charge(payment, e.reference, func() { a.finish(payment) })
+			a.charge(payment, e.reference)
 		}
 	}
 }
 
 func (a *application) begin(payment int32) {
-	a.start(payment, pending, func(tx *transaction) {
-		a.charge(payment, tx.reference, func() { a.finish(payment) })
-	})
+	a.start(payment, pending, func(tx *transaction) { tx.app.charge(tx.payment, tx.reference) })
 }
 
 func (a *application) finish(payment int32) {
@@ -140,8 +138,9 @@ func (w *world) reference(payment int32) int32 {
 	return payment
 }
 
-// charge asks the acquirer, who may be slow, may answer in vain, and may be reached long after the caller has given up.
-func (a *application) charge(payment, reference int32, then func()) {
+// charge asks the acquirer, who may be slow, may answer in vain, and may be reached long after the caller has given up. The
+// answer lets the payment be finished.
+func (a *application) charge(payment, reference int32) {
 	w := a.w
 	if w.chance(0.01) || !a.site.up {
 		return
@@ -154,7 +153,7 @@ func (a *application) charge(payment, reference int32, then func()) {
 	w.after(there, func() {
 		w.charged(payment, reference)
 		if w.now < deadline && a.life == life && !w.chance(0.01) {
-			w.schedule(w.between(10*time.Millisecond, 50*time.Millisecond), &a.process, thunk(then))
+			w.schedule(w.between(10*time.Millisecond, 50*time.Millisecond), &a.process, thunk(func() { a.finish(payment) }))
 		}
 	})
 }
@@ -178,7 +177,7 @@ func (a *application) recover() {
 			a.start(int32(payment), declined, func(*transaction) {})
 			continue
 		}
-		a.charge(int32(payment), e.reference, func() { a.finish(int32(payment)) })
+		a.charge(int32(payment), e.reference)
 	}
 }
 
@@ -254,8 +253,18 @@ func (a *application) start(payment int32, becomes status, done func(*transactio
 			tx.kind = twoPhase
 		}
 	}
-	a.after(wait, tx.commit)
+	w.schedule(a.clock.real(wait), &a.process, (*commit)(tx))
 }
+
+// The stages of a transaction in the application, each an action. Those in the database are its own.
+type (
+	commit   transaction
+	reported transaction
+)
+
+func (tx *commit) run() { (*transaction)(tx).commit() }
+
+func (tx *reported) run() { tx.done((*transaction)(tx)) }
 
 func (tx *transaction) run() { // the next stage in the database
 	if tx.checked {
@@ -328,7 +337,7 @@ func (tx *transaction) flush() {
 		tx.book()
 	}
 	tx.recorded = db.volume.status(tx.payment)
-	w.schedule(w.between(0, 2*time.Millisecond), &tx.app.process, thunk(func() { tx.done(tx) }))
+	w.schedule(w.between(0, 2*time.Millisecond), &tx.app.process, (*reported)(tx))
 }
 
 // book writes the ledger: what the acquirer owes and what the merchant is owed, in one transaction.
