@@ -78,8 +78,12 @@ type databaseRead struct {
 }
 
 func (d *warden) databaseView(then func(*warden, *failover.DatabaseView)) {
-	d.ask(d.callLimit(), d.database(), &databaseRead{warden: d, asked: d.now(), askedIn: d.memory.Store.Record.Term, then: then})
+	r := d.w.pools.database.get()
+	r.warden, r.asked, r.askedIn, r.then = d, d.now(), d.memory.Store.Record.Term, then
+	d.ask(d.callLimit(), d.database(), r)
 }
+
+func (r *databaseRead) recycle() { r.warden.w.pools.database.put(r) }
 
 func (r *databaseRead) serve() { r.sample = r.warden.site.db.sample() }
 
@@ -111,8 +115,12 @@ func (d *warden) clusterSince() {
 		return
 	}
 	a.database, a.clusterAt = *database, now
-	d.ask(d.callLimit(), place{toControl, d.site}, &clusterRead{warden: d})
+	r := d.w.pools.cluster.get()
+	r.warden = d
+	d.ask(d.callLimit(), place{toControl, d.site}, r)
 }
+
+func (r *clusterRead) recycle() { r.warden.w.pools.cluster.put(r) }
 
 func (d *warden) appSince() {
 	a, now := &d.answers, d.now()
@@ -121,8 +129,12 @@ func (d *warden) appSince() {
 		return
 	}
 	a.appAsked = now
-	d.ask(d.callLimit(), place{toControl, d.site}, &appRead{warden: d})
+	r := d.w.pools.app.get()
+	r.warden = d
+	d.ask(d.callLimit(), place{toControl, d.site}, r)
 }
+
+func (r *appRead) recycle() { r.warden.w.pools.app.put(r) }
 
 // clusterRead asks the global database's control plane.
 type clusterRead struct {
@@ -191,8 +203,12 @@ type beaconsRead struct {
 }
 
 func (d *warden) beacons(replica int, then func(d *warden, ok bool)) {
-	d.ask(d.attemptLimit(), d.site.replicas()[replica], &beaconsRead{warden: d, replica: replica, then: then})
+	r := d.w.pools.beacons.get()
+	r.warden, r.replica, r.then = d, replica, then
+	d.ask(d.attemptLimit(), d.site.replicas()[replica], r)
 }
+
+func (r *beaconsRead) recycle() { r.warden.w.pools.beacons.put(r) }
 
 func (r *beaconsRead) serve() {
 	s, beacons := r.warden.site, &r.warden.w.store.beacons

@@ -125,8 +125,12 @@ type recordRead struct {
 func (d *warden) read(then func(r *recordRead, ok bool)) { d.readAt(0, d.now(), then) }
 
 func (d *warden) readAt(replica int, began term.Instant, then func(*recordRead, bool)) {
-	d.ask(d.attemptLimit(), d.site.replicas()[replica], &recordRead{warden: d, replica: replica, began: began, asked: d.now(), then: then})
+	r := d.w.pools.record.get()
+	r.warden, r.replica, r.began, r.asked, r.then = d, replica, began, d.now(), then
+	d.ask(d.attemptLimit(), d.site.replicas()[replica], r)
 }
+
+func (r *recordRead) recycle() { r.warden.w.pools.record.put(r) }
 
 func (r *recordRead) serve() { r.record = r.warden.w.store.current }
 

@@ -96,6 +96,7 @@ type world struct {
 	events    queue
 	slots     []slot
 	free      []int32 // slots
+	pools     pools
 	scheduled uint32
 	steps     int
 	rng       *rand.Rand
