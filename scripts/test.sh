@@ -53,6 +53,14 @@ scripts/setup.sh || exit 1
 # What setup provides must not be skipped quietly.
 export HOLDFAST_REQUIRE_TOOLS=1
 
+# initdb is run once; see internal/pgserver/pgservertest. The folder is the same each time, or go would not find the results
+# of tests that need not run again.
+HOLDFAST_TEST_PATTERNS=${TMPDIR:-/tmp}/holdfast-patterns-$(printf %s "$root" | cksum | cut -d ' ' -f 1)
+export HOLDFAST_TEST_PATTERNS
+rm -rf "$HOLDFAST_TEST_PATTERNS"
+mkdir -m 755 "$HOLDFAST_TEST_PATTERNS" || exit 1
+trap 'rm -rf "$HOLDFAST_TEST_PATTERNS"' EXIT
+
 report=() failed=0 all=$SECONDS
 for stage in "$@"; do
 	declare -F "stage_$stage" >/dev/null || die "test: unknown stage '$stage': unit, simulation, twin, terraform or lint"

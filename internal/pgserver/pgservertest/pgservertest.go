@@ -30,7 +30,7 @@ func Start(t testing.TB, settings map[string]string) (*pgserver.Server, string) 
 	defer cancel()
 	dir := Dir(t, in)
 	data := filepath.Join(dir, "data")
-	if err := in.InitDB(ctx, data, "postgres", Password); err != nil {
+	if err := initDB(ctx, in, data); err != nil {
 		t.Fatal(err)
 	}
 	all := map[string]string{"fsync": "off", "shared_buffers": "16MB", "log_min_messages": "warning"}
