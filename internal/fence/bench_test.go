@@ -12,7 +12,7 @@ import (
 	"holdfast/internal/pgserver/pgservertest"
 )
 
-// variants are ways to check at commit that were weighed against each other; ADR 0016 says which one won, and why.
+// variants are ways to check at commit that were weighed against each other; ADRs 0016 and 0019 say which one won, and why.
 var variants = []struct{ name, schema, sql string }{
 	{"none", "", ""},
 	{"fence", "", "SELECT holdfast.protect('ledger'), holdfast.protect('other')"},

@@ -51,6 +51,21 @@ func ExtendOn(ctx context.Context, db DB, serverStarted time.Time, n term.Number
 	return fmt.Errorf("%s: %w (%d)", operation, ErrStaleTerm, current)
 }
 
+// PublishedEnd is the end that commits are checked against, on the database's clock. It is later than [Lease.ValidUntil] if
+// the last extension was rolled back, and earlier if the term is sealed. Zero if the schema is older than version 4, or no
+// lease was ever given.
+func PublishedEnd(ctx context.Context, db DB) (time.Time, error) {
+	var end *time.Time
+	err := db.QueryRow(ctx, "SELECT holdfast.from_microseconds(pg_catalog.pg_sequence_last_value('holdfast.lease_until'::regclass))").Scan(&end)
+	switch {
+	case missing(err) || err == nil && end == nil:
+		return time.Time{}, nil
+	case err != nil:
+		return time.Time{}, fmt.Errorf("read the end of the write lease: %w", err)
+	}
+	return *end, nil
+}
+
 //go:embed sql/record_term.sql
 var recordTermSQL string
 

@@ -220,20 +220,42 @@ func testPublished(t *testing.T, dsn string) {
 	if s := sample(t, conn); !s.LeaseValid() {
 		t.Fatalf("the seal was rolled back, but the row says %+v", s.Lease)
 	}
+	mustExec(t, conn, "BEGIN; UPDATE holdfast.write_lease SET valid_until = '2100-01-01'; ROLLBACK")
+	if end, err := fence.PublishedEnd(ctx, conn); err != nil || end.Year() != 2100 || sample(t, conn).Lease.ValidUntil.Year() == 2100 {
+		t.Fatalf("after an extension that was rolled back commits pass until %v, %v", end, err)
+	}
+	mustExec(t, conn, "UPDATE holdfast.write_lease SET server_started = server_started + interval '1 s'") // logical replication
+	wantRefused(t, write())
+	if end, err := fence.PublishedEnd(ctx, conn); err != nil || end.Unix() != 0 {
+		t.Fatalf("another server's lease is published until %v, %v", end, err)
+	}
 	within("SET LOCAL session_replication_role = replica; UPDATE holdfast.write_lease SET valid_until = 'epoch'", "COMMIT")
 	within("DELETE FROM holdfast.write_lease", "ROLLBACK")
 	extend(t, conn, 1, time.Minute)
 	mustExec(t, conn, "BEGIN; TRUNCATE holdfast.write_lease; ROLLBACK") // its lock makes a refusal wait
 	wantRefused(t, write())
-	// What a role that may only read the lease can do to it.
+	// What a role that may only read the lease can do to it: nothing, also not by the function that publishes it.
+	extend(t, conn, 1, time.Minute)
 	mustExec(t, conn, fmt.Sprintf("CREATE ROLE reader_%[1]d; SET ROLE reader_%[1]d", databases.Add(1)))
+	const forged = `CREATE TEMP TABLE forged (term bigint, sealed_term bigint, valid_until timestamptz, server_started timestamptz);
+		CREATE TRIGGER publish AFTER INSERT OR DELETE ON forged FOR EACH ROW EXECUTE FUNCTION holdfast.publish_lease();
+		INSERT INTO forged VALUES (2, 1, '2100-01-01', pg_postmaster_start_time())`
 	for _, sql := range []string{
+		forged,
 		"SELECT setval('holdfast.lease_until', 9000000000000000)", "SELECT nextval('holdfast.lease_until')",
 		"ALTER SEQUENCE holdfast.lease_until RESTART", "UPDATE holdfast.write_lease SET valid_until = 'epoch'",
 	} {
 		if _, err := conn.Exec(ctx, sql); err == nil {
 			t.Errorf("anybody may run %s", sql)
 		}
+	}
+	// And neither has the lease's owner, when they write to a table that somebody has prepared.
+	mustExec(t, conn, "RESET ROLE")
+	if _, err := conn.Exec(ctx, forged); err == nil {
+		t.Error("the lease is published from a table that is not the lease's")
+	}
+	if err := write(); err != nil {
+		t.Errorf("after all that was refused: %v", err)
 	}
 }
 

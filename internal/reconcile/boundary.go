@@ -21,8 +21,16 @@ type Boundary struct {
 
 // boundary bounds the gap from what is known for certain. since is where the histories part, if commit timestamps tell.
 func (o Options) boundary(ctx context.Context, s Summary, old fence.State) (*Boundary, error) {
+	published, err := fence.PublishedEnd(ctx, o.Old)
+	if err != nil {
+		return nil, err
+	}
+	until := old.Lease.ValidUntil
+	if published.After(until) {
+		until = published // the last extension was rolled back, and counted all the same
+	}
 	b := &Boundary{
-		Until:        old.Lease.ValidUntil.UTC(),
+		Until:        until.UTC(),
 		UntilBecause: fmt.Sprintf("the write lease under term %d ended there", s.Term),
 	}
 	if s.Since != nil {

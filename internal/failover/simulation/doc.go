@@ -18,7 +18,8 @@
 //   - The term store: a replica per region and a witness, a majority of which has to reach each other; linearizable.
 //   - Databases: a log of transactions, replication, the fence as of the moment of the check, server processes that
 //     start again on another machine with another clock, volumes that part and are kept. Transactions come in the kinds
-//     that attack a fence: old snapshots, long open ones, slow flushes, prepared ones. One is always on its way to its
+//     that attack a fence: old snapshots, long open ones, slow flushes, prepared ones. An old snapshot passes after a seal
+//     here, as it did before the fence's version 4 (ADR 0019): the drain has to end it. One is always on its way to its
 //     commit check in the last milliseconds of a lease, and in the first of a new one.
 //   - Payments: phases, a derived charge reference, an acquirer who is slow and reached late, clients who try again at
 //     either site, a recovery worker, a ledger with two entries per payment.

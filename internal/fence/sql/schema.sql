@@ -3,6 +3,15 @@ SELECT pg_catalog.pg_advisory_xact_lock(5217480117322001);
 -- Rather an error than a queue of waiting commits behind a lock that some long transaction keeps us from.
 SELECT pg_catalog.set_config('lock_timeout', '10s', true);
 
+-- Whoever reads the view locks it before the table below, so that this does too: the other way round they would deadlock.
+DO $$
+BEGIN
+    IF pg_catalog.to_regclass('holdfast.remaining_lease') IS NOT NULL THEN
+        LOCK TABLE holdfast.remaining_lease IN ACCESS EXCLUSIVE MODE;
+    END IF;
+END
+$$;
+
 CREATE SCHEMA IF NOT EXISTS holdfast;
 COMMENT ON SCHEMA holdfast IS 'Write fence of the disaster recovery: see holdfast.write_lease';
 
@@ -87,10 +96,15 @@ LANGUAGE sql IMMUTABLE STRICT RETURN to_timestamp(us::float8 / 1000000::float8);
 -- Runs with every change of the lease, while its row is locked, so that changes take turns. What a sequence is set to counts
 -- at once, before the transaction commits and though it may not: an extension says no more than the warden knows already
 -- when it sends it, and a seal that fails has stopped commits until the next extension. The end is set to never before
--- another server is named, so that no end is ever read together with a server that it was not meant for.
+-- another server is named, and is never set for a server that is not this one, so that no end is read together with a server
+-- that it was not meant for. It runs with the rights of whoever changes the row, and for no other table: anybody may put a
+-- trigger with this function on a table of their own.
 CREATE OR REPLACE FUNCTION holdfast.publish_lease() RETURNS trigger
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF TG_RELID <> 'holdfast.write_lease'::regclass THEN
+        RAISE EXCEPTION 'holdfast.publish_lease() is for holdfast.write_lease alone';
+    END IF;
     IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
         PERFORM setval('holdfast.lease_until', 0);
         RETURN NULL;
@@ -100,7 +114,7 @@ BEGIN
         PERFORM setval('holdfast.lease_server', holdfast.to_microseconds(NEW.server_started));
     END IF;
     PERFORM setval('holdfast.lease_until', CASE
-        WHEN NEW.term <= NEW.sealed_term OR NOT isfinite(NEW.valid_until) THEN 0
+        WHEN NEW.term <= NEW.sealed_term OR NEW.server_started <> pg_postmaster_start_time() OR NOT isfinite(NEW.valid_until) THEN 0
         ELSE greatest(0, holdfast.to_microseconds(NEW.valid_until))
     END);
     RETURN NULL;
@@ -142,7 +156,7 @@ BEGIN
                 format('the lease of term %s was given to another server (started %s, this one %s)',
                        lease.term, lease.server_started, pg_postmaster_start_time())
             WHEN lease.term <= lease.sealed_term THEN format('term %s is sealed', lease.term)
-            WHEN lease.valid_until > clock_timestamp() THEN format('the lease of term %s is being changed', lease.term)
+            WHEN lease.valid_until > clock_timestamp() THEN format('the lease of term %s has just been sealed or changed', lease.term)
             ELSE format('the lease of term %s ended at %s', lease.term, lease.valid_until)
         END,
         HINT = 'Retry at the active site. Its wardens extend the lease; "holdfast status" says which site is active.';

@@ -55,7 +55,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 	if err := fence.EnsureSchema(ctx, pool); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	if err := up(ctx, pool, SchemaVersion, log); err != nil {
+	if err := up(ctx, pool, log); err != nil {
 		return err
 	}
 	if err := fence.Protect(ctx, pool, Tables...); err != nil {
@@ -80,8 +80,7 @@ func upToDate(ctx context.Context, pool *pgxpool.Pool, state fence.State) bool {
 	return err == nil && protected == len(Tables)
 }
 
-// up migrates to a version.
-func up(ctx context.Context, pool *pgxpool.Pool, version int64, log *slog.Logger) (err error) {
+func up(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) (err error) {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
@@ -103,7 +102,7 @@ func up(ctx context.Context, pool *pgxpool.Pool, version int64, log *slog.Logger
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	results, err := provider.UpTo(ctx, version)
+	results, err := provider.Up(ctx)
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}

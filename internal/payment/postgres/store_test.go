@@ -155,7 +155,7 @@ func TestStore(t *testing.T) {
 		"migrate by many at once":            testMigrateConcurrently,
 		"migrate only with the lease":        testMigrateDeposed,
 		"migrate a fence of version 2":       testMigrateOldFence,
-		"migrate a schema of version 1":      testMigrateKeys,
+		"a schema of version 1 is refused":   testMigrateVersion1,
 		"terminated connections are dropped": testTerminated,
 		"random retries and crashes":         testProperties,
 	} {
@@ -565,57 +565,16 @@ func testMigrateOldFence(t *testing.T, dsn string) {
 	}
 }
 
-// testMigrateKeys: what version 1 kept beside the payments, the claims and the answers, is found in them afterwards.
-func testMigrateKeys(t *testing.T, dsn string) {
-	dsn = newDatabase(t, dsn)
-	ctx := testContext(t)
-	site := openSite(t, dsn, dsn)
-	if err := fence.EnsureSchema(ctx, site.Writer()); err != nil {
-		t.Fatal(err)
+// testMigrateVersion1: what was never released is named, and left as it is.
+func testMigrateVersion1(t *testing.T, dsn string) {
+	_, site := active(t, dsn, time.Minute)
+	exec(t, site.Writer(), "UPDATE payd.schema_migrations SET version_id = 1 WHERE version_id = 2")
+	err := Migrate(testContext(t), site.Writer(), slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "already exists") {
+		t.Fatalf("got %v", err)
 	}
-	log := slog.New(slog.DiscardHandler)
-	if err := up(ctx, site.Writer(), 1, log); err != nil {
-		t.Fatal(err)
-	}
-	if err := fence.Protect(ctx, site.Writer(), "payd.payments", "payd.idempotency_keys", "payd.accounts", "payd.ledger_entries"); err != nil {
-		t.Fatal(err)
-	}
-	extend(t, site.Writer(), 1, time.Minute)
-	for n, keyed := range []string{
-		"4, clock_timestamp() + interval '1 h', pg_postmaster_start_time(), 201, '{\"id\":1}', clock_timestamp()",
-		"5, clock_timestamp() + interval '1 h', pg_postmaster_start_time(), NULL, NULL, NULL",
-		"6, clock_timestamp(), pg_postmaster_start_time(), NULL, NULL, NULL",
-	} {
-		o := order(n)
-		status := payment.Pending
-		if n == 0 {
-			status = payment.Declined
-		}
-		exec(t, site.Writer(), `INSERT INTO payd.payments (id, merchant, idempotency_key, charge_reference, amount, currency, payment_method,
-				merchant_reference, status, decided_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, CASE WHEN $9 <> 'pending' THEN clock_timestamp() END)`,
-			o.PaymentID(), o.Merchant, o.Key, o.Reference(), o.Amount, o.Currency, o.PaymentMethod, o.MerchantReference, status)
-		exec(t, site.Writer(), `INSERT INTO payd.idempotency_keys (merchant, key, fingerprint, payment_id, attempts, claimed_until,
-				claimed_server, response_status, response_body, completed_at)
-			VALUES ($1, $2, '', $3, `+keyed+")", o.Merchant, o.Key, o.PaymentID())
-	}
-	if err := Migrate(ctx, site.Writer(), log); err != nil {
-		t.Fatal(err)
-	}
-	if n := count(t, site.Writer(), "SELECT count(*) FROM holdfast.protected_tables WHERE always AND up_to_date"); n != len(Tables) {
-		t.Fatalf("%d of %d tables are protected", n, len(Tables))
-	}
-	store := NewStore(site, 10*time.Second)
-	if b := begin(t, store, order(0), longClaim); b.Answer == nil || !b.Answer.Replayed || b.Answer.Status != 201 || string(b.Answer.Body) != `{"id":1}` {
-		t.Errorf("the recorded answer: %+v", b)
-	}
-	_, err := store.Begin(ctx, order(1), longClaim)
-	wantError(t, err, payment.ErrInFlight)
-	if b := begin(t, store, order(2), longClaim); b.Answer != nil || b.Payment.ID != order(2).PaymentID() {
-		t.Errorf("an order without an answer or a claim: %+v", b)
-	}
-	if n := count(t, site.Writer(), "SELECT sum(attempts) FROM payd.payments"); n != 4+5+6+1 {
-		t.Errorf("%d attempts, want those before and one more", n)
+	if s := site.Look(testContext(t)); s.Role != Fenced || !strings.Contains(s.Err.Error(), "version 1, this program needs 2") {
+		t.Fatalf("the site is %+v", s)
 	}
 }
 

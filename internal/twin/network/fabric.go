@@ -68,9 +68,9 @@ type LinkState struct {
 	Loss float64
 }
 
-// Traffic counts what was sent over a link since the fabric was made.
+// Traffic counts what was sent over a link since the fabric was made, each segment and message once.
 type Traffic struct {
-	// Carried is what could go; Delayed of it was sent again, because a segment was lost.
+	// Carried is what could go; Delayed of it went late, because a segment was lost.
 	Carried, Delayed uint64
 	// Held is what found the link partitioned.
 	Held uint64

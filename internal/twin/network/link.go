@@ -65,6 +65,24 @@ func (f *Fabric) Traffic(a, b string) Traffic {
 	return f.traffic[pairOf(a, b)]
 }
 
+// sent counts what was sent over a link: it goes and travels for delay, or waits.
+func (f *Fabric) sent(from, to string, goes bool, delay time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	pair := pairOf(from, to)
+	link, traffic := f.links[pair], f.traffic[pair]
+	switch {
+	case goes && delay > link.OneWayDelay:
+		traffic.Delayed++
+		fallthrough
+	case goes:
+		traffic.Carried++
+	case link.Partitioned || link.Loss >= 1:
+		traffic.Held++
+	}
+	f.traffic[pair] = traffic
+}
+
 // Reachable reports whether something sent from one region arrives in the other right now: both are up and not frozen,
 // and the link between them is not partitioned.
 func (f *Fabric) Reachable(from, to string) bool {
@@ -89,8 +107,7 @@ func (f *Fabric) broadcast() {
 func (f *Fabric) path(from, to string) (ok bool, why string, delay time.Duration, changed <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	pair := pairOf(from, to)
-	link, traffic := f.links[pair], f.traffic[pair]
+	link := f.links[pairOf(from, to)]
 	switch {
 	case f.down[to]:
 		return false, describe(to) + " is lost", 0, f.changed
@@ -101,17 +118,9 @@ func (f *Fabric) path(from, to string) (ok bool, why string, delay time.Duration
 	case f.frozen[from]:
 		return false, describe(from) + " is frozen", 0, f.changed
 	case link.Partitioned || link.Loss >= 1:
-		traffic.Held++
-		f.traffic[pair] = traffic
 		return false, "the link is partitioned", 0, f.changed
 	}
-	extra := f.lost(link)
-	traffic.Carried++
-	if extra > 0 {
-		traffic.Delayed++
-	}
-	f.traffic[pair] = traffic
-	return true, "", link.OneWayDelay + extra, f.changed
+	return true, "", link.OneWayDelay + f.lost(link), f.changed
 }
 
 // lost is the extra delay of one segment by retransmissions. The caller holds the lock.
@@ -141,8 +150,11 @@ func describe(region string) string {
 // two is lost it waits, because a lost host answers nothing; it goes on when the way is free again, and when ctx ends
 // first the error wraps ctx's error.
 func (f *Fabric) Traverse(ctx context.Context, from, to string) error {
-	for {
+	for first := true; ; first = false {
 		there, why, forth, changed := f.path(from, to)
+		if first {
+			f.sent(from, to, there, forth)
+		}
 		if !there {
 			select {
 			case <-changed:

@@ -9,8 +9,11 @@ import (
 // lost it waits, and a message that was under way then is sent again; when ctx ends first the error wraps ctx's error.
 // It lets a caller act in the middle of a round trip, where an answer can get lost after the request took effect.
 func (f *Fabric) OneWay(ctx context.Context, from, to string) error {
-	for {
+	for first := true; ; first = false {
 		there, why, delay, changed := f.path(from, to)
+		if first {
+			f.sent(from, to, there, delay)
+		}
 		if !there {
 			select {
 			case <-changed:

@@ -153,7 +153,8 @@ func (p *Proxy) read(src *net.TCPConn, q *pipeline, from, to string) {
 	buffer := make([]byte, segmentSize)
 	for {
 		n, err := src.Read(buffer)
-		_, _, delay, _ := p.fabric.path(from, to)
+		goes, _, delay, _ := p.fabric.path(from, to)
+		p.fabric.sent(from, to, goes, delay)
 		if n > 0 && !q.push(segment{data: append([]byte(nil), buffer[:n]...)}, delay) {
 			return
 		}

@@ -1,5 +1,8 @@
 -- Payments and the ledger. No key comes from a sequence: after a failover the old and the new database must never give
 -- one key to two things, or the lost tail could not be told from what came after it.
+--
+-- A payment, its idempotency key, the claim of whoever works on it and its answer are one row (ADR 0018). Version 1, which
+-- was never released, kept them in two: on a database that has it this ends with "already exists", and changes nothing.
 
 -- +goose Up
 CREATE TABLE payd.payments (
@@ -16,29 +19,19 @@ CREATE TABLE payd.payments (
     authorization_code text        NOT NULL DEFAULT '',
     created_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     decided_at         timestamptz CHECK ((decided_at IS NULL) = (status = 'pending')),
-    UNIQUE (merchant, idempotency_key)
+    attempts           int         NOT NULL DEFAULT 1,
+    claimed_until      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    claimed_server     timestamptz NOT NULL DEFAULT pg_postmaster_start_time(),
+    response_status    smallint,
+    response_body      bytea,
+    CHECK ((response_status IS NULL) = (response_body IS NULL) AND (status <> 'pending' OR response_status IS NULL))
 );
+COMMENT ON COLUMN payd.payments.id IS 'a hash of merchant and idempotency key, so that it is unique as they are';
 COMMENT ON COLUMN payd.payments.amount IS 'in the currency''s minor unit';
 COMMENT ON COLUMN payd.payments.payment_method IS 'a token, never a card number';
-
-CREATE TABLE payd.idempotency_keys (
-    merchant        text        NOT NULL,
-    key             text        NOT NULL,
-    fingerprint     bytea       NOT NULL,
-    payment_id      text        NOT NULL,
-    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    attempts        int         NOT NULL DEFAULT 1,
-    claimed_until   timestamptz NOT NULL,
-    claimed_server  timestamptz NOT NULL,
-    response_status smallint,
-    response_body   bytea,
-    completed_at    timestamptz,
-    PRIMARY KEY (merchant, key),
-    CHECK ((response_status IS NULL) = (response_body IS NULL) AND (response_status IS NULL) = (completed_at IS NULL))
-);
-COMMENT ON COLUMN payd.idempotency_keys.claimed_until IS 'somebody works on the payment until then; void on another server than claimed_server';
-COMMENT ON COLUMN payd.idempotency_keys.response_body IS 'the first answer, byte for byte';
-CREATE INDEX idempotency_keys_open ON payd.idempotency_keys (claimed_until) WHERE response_status IS NULL;
+COMMENT ON COLUMN payd.payments.claimed_until IS 'somebody works on the payment until then; void on another server than claimed_server';
+COMMENT ON COLUMN payd.payments.response_body IS 'the first answer, byte for byte';
+CREATE INDEX payments_pending ON payd.payments (claimed_until) WHERE status = 'pending';
 
 CREATE TABLE payd.accounts (
     id         text        PRIMARY KEY,
