@@ -52,7 +52,7 @@ stage_lint() { scripts/lint.sh; }
 scripts/setup.sh || exit 1
 # What setup provides must not be skipped quietly.
 export HOLDFAST_REQUIRE_TOOLS=1
-# The lint stage vets, and nobody debugs what is built here: to link without the debugger's tables takes half the time.
+# The lint stage vets, and nobody debugs what is built here, so it is linked without the debugger's tables.
 export GOFLAGS="${GOFLAGS:+$GOFLAGS }-vet=off -ldflags=-w"
 
 # initdb is run once; see internal/pgserver/pgservertest. The folder is the same each time, or go would not find the results

@@ -18,7 +18,9 @@ var variants = []struct{ name, schema, sql string }{
 	{"fence", "", "SELECT holdfast.protect('ledger'), holdfast.protect('other')"},
 	// Version 2: a WHEN clause that is true for the transaction's first row only.
 	{"marked-transaction", schemaV2SQL, "SELECT holdfast.protect('ledger'), holdfast.protect('other')"},
-	{"v3", schemaV3SQL, "SELECT holdfast.protect('ledger'), holdfast.protect('other')"},
+	// Version 3: a query of the lease's row.
+	{"version-3", schemaV3SQL, "SELECT holdfast.protect('ledger'), holdfast.protect('other')"},
+	// What remains if nothing is checked.
 	{"empty", "", "CREATE OR REPLACE FUNCTION holdfast.check_commit() RETURNS trigger LANGUAGE plpgsql VOLATILE AS $$ BEGIN RETURN NULL; END $$; SELECT holdfast.protect('ledger'), holdfast.protect('other')"},
 	// One deferred row on a helper table for each statement.
 	{"helper-row", "", `

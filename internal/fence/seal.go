@@ -21,8 +21,9 @@ const pollEvery = 20 * time.Millisecond
 //go:embed sql/seal.sql
 var sealSQL string
 
-// Seal stops writing for good under the term and all before it: from its commit on, no transaction passes its
-// check under them, and no extension of them is accepted (P9). Those that had passed it before are [Drain]'s. Sealing again changes nothing. A term below the row's is [ErrStaleTerm].
+// Seal stops writing for good under the term and all before it: from its commit on, no transaction passes its check under
+// them, and no extension of them is accepted (P9). Those that had passed it before are [Drain]'s. Sealing again changes
+// nothing. A term below the row's is [ErrStaleTerm].
 func Seal(ctx context.Context, db DB, n term.Number) error {
 	operation := fmt.Sprintf("seal term %d", n)
 	var current term.Number

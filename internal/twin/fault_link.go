@@ -196,6 +196,7 @@ func (n *storeNetwork) count(regions []string, by int) {
 	n.changed = make(chan struct{})
 }
 
+// isLost reports whether one of the regions has lost its replica, and counts that somebody has met with it.
 func (n *storeNetwork) isLost(regions ...string) (bool, <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

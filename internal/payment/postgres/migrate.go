@@ -23,6 +23,9 @@ var migrations embed.FS
 // SchemaVersion is the version of the schema "payd" that this program needs: the newest migration.
 const SchemaVersion = 2
 
+// unreleasedVersion kept idempotency keys in a table of their own (ADR 0018).
+const unreleasedVersion = 1
+
 const versionTable = "payd.schema_migrations"
 
 // Tables are the tables behind the write fence.
@@ -49,6 +52,10 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 	if upToDate(ctx, pool, state) {
 		return nil
 	}
+	if version, err := schemaVersion(ctx, pool); err == nil && version == unreleasedVersion {
+		return fmt.Errorf("migrate: the schema \"payd\" is of version %d, which was never released and can't be brought to %d: "+
+			"if it holds nothing to keep, drop it (DROP SCHEMA payd CASCADE)", version, SchemaVersion)
+	}
 	if len(state.Terms) > 0 && !state.LeaseValid() {
 		return fmt.Errorf("migrate: %w", payment.ErrNoLease)
 	}
@@ -64,13 +71,17 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 	return nil
 }
 
+func schemaVersion(ctx context.Context, pool *pgxpool.Pool) (version int64, err error) {
+	err = pool.QueryRow(ctx, "SELECT coalesce(max(version_id), 0) FROM "+versionTable+" WHERE is_applied").Scan(&version)
+	return version, err
+}
+
 // upToDate: fence, schema and protection are all there. Any doubt is a no.
 func upToDate(ctx context.Context, pool *pgxpool.Pool, state fence.State) bool {
 	if !state.Installed || state.SchemaVersion < fence.SchemaVersion {
 		return false
 	}
-	var version int64
-	err := pool.QueryRow(ctx, "SELECT coalesce(max(version_id), 0) FROM "+versionTable+" WHERE is_applied").Scan(&version)
+	version, err := schemaVersion(ctx, pool)
 	if err != nil || version < SchemaVersion {
 		return false
 	}

@@ -2,7 +2,7 @@
 -- one key to two things, or the lost tail could not be told from what came after it.
 --
 -- A payment, its idempotency key, the claim of whoever works on it and its answer are one row (ADR 0018). Version 1, which
--- was never released, kept them in two: on a database that has it this ends with "already exists", and changes nothing.
+-- was never released, kept them in two, and a database that has it is refused.
 
 -- +goose Up
 CREATE TABLE payd.payments (
