@@ -162,15 +162,7 @@ func TestStreamingWantsAStandbyThatReplays(t *testing.T) {
 	if ok, why, _ := (postgresDatabases{}).streaming(t.Context(), dsn, dsn); ok || !strings.Contains(why, "not a standby") {
 		t.Errorf("the writer itself: %v, %s", ok, why)
 	}
-	start := func() *pgserver.Server {
-		s, err := in.Start(config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(s.Kill)
-		pgservertest.WaitQueryable(t, standbyDSN)
-		return s
-	}
+	start := func() *pgserver.Server { return pgservertest.Run(t, in, config) }
 	alone := start()
 	if ok, why, _ := check(); ok || !strings.Contains(why, "WAL receiver says none") {
 		t.Errorf("a standby that follows nobody: %v, %s", ok, why)

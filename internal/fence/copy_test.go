@@ -25,12 +25,7 @@ func TestRestartVoidsTheLease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := in.Start(server.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(again.Kill)
-	pgservertest.WaitQueryable(t, dsn)
+	pgservertest.Run(t, in, server.Config)
 	conn = connect(t, dsn)
 	s := sample(t, conn)
 	if s.Lease.Term != 1 || s.LeaseValid() {

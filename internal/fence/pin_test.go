@@ -190,12 +190,7 @@ func TestRestartVoidsThePin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := in.Start(server.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(again.Kill)
-	pgservertest.WaitQueryable(t, dsn)
+	pgservertest.Run(t, in, server.Config)
 	s := sample(t, connect(t, dsn))
 	if _, err := s.PinnedUntil("primary"); !s.Pin.Confirmed || !errors.Is(err, fence.ErrNotPinnable) {
 		t.Fatalf("after a restart %+v gives a lease: %v", s.Pin, err)

@@ -441,12 +441,7 @@ func TestNoDatabase(t *testing.T) {
 		t.Fatalf("pay: %+v, %v", r, err)
 	}
 	in := installation(t)
-	again, err := in.Start(server.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(again.Kill)
-	pgservertest.WaitQueryable(t, dsn)
+	pgservertest.Run(t, in, server.Config)
 	lease(t, connect(t, dsn), 1)
 	p.mustPay(t, "key")
 }
@@ -466,14 +461,8 @@ func copyOf(t testing.TB, server *pgserver.Server, dsn string) string {
 	}
 	config := server.Config
 	config.DataDir, config.Port, config.LogFile = data, pgservertest.FreePort(t), filepath.Join(dir, "log")
-	copied, err := in.Start(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(copied.Kill)
-	copyDSN := strings.Replace(dsn, fmt.Sprintf(":%d/", server.Port), fmt.Sprintf(":%d/", copied.Port), 1)
-	pgservertest.WaitQueryable(t, copyDSN)
-	return copyDSN
+	copied := pgservertest.Run(t, in, config)
+	return strings.Replace(dsn, fmt.Sprintf(":%d/", server.Port), fmt.Sprintf(":%d/", copied.Port), 1)
 }
 
 // TestTakeover: two sites, each with its payd. The standby serves reads and refuses payments; after the takeover it

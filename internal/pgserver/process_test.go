@@ -15,7 +15,7 @@ import (
 )
 
 func TestKilledServerLeavesNothingBehindAndStartsAgain(t *testing.T) {
-	s, dsn := pgservertest.Start(t, nil)
+	s, _ := pgservertest.Start(t, nil)
 	segment := sharedMemory(t, s.DataDir)
 	s.Kill()
 	if _, err := os.Stat(filepath.Join(s.DataDir, "postmaster.pid")); !os.IsNotExist(err) {
@@ -34,12 +34,7 @@ func TestKilledServerLeavesNothingBehindAndStartsAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := in.Start(s.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(again.Kill)
-	pgservertest.WaitQueryable(t, dsn)
+	pgservertest.Run(t, in, s.Config)
 }
 
 // sharedMemory reads the id of a server's segment from its lock file.
@@ -106,12 +101,7 @@ func TestStoppedServersVolumeCanBeReadAndSetUp(t *testing.T) {
 	if err := in.Single(ctx, s.DataDir, []string{"create role clerk"}); err == nil || !strings.Contains(err.Error(), "already exists") {
 		t.Errorf("a statement that fails gives %v", err)
 	}
-	again, err := in.Start(s.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(again.Kill)
-	pgservertest.WaitQueryable(t, dsn)
+	pgservertest.Run(t, in, s.Config)
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		t.Fatal(err)

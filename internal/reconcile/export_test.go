@@ -98,17 +98,11 @@ func copyOf(t *testing.T, server *pgserver.Server, commitTimestamps string) *pgx
 		t.Fatal(err)
 	}
 	port := pgservertest.FreePort(t)
-	copied, err := in.Start(pgserver.Config{
+	pgservertest.Run(t, in, pgserver.Config{
 		DataDir: data, Host: "127.0.0.1", Port: port, LogFile: filepath.Join(dir, "log"),
 		Settings: map[string]string{"fsync": "off", "shared_buffers": "16MB", "track_commit_timestamp": commitTimestamps},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(copied.Kill)
-	dsn := fmt.Sprintf("postgres://postgres:%s@127.0.0.1:%d/postgres?sslmode=disable", pgservertest.Password, port)
-	pgservertest.WaitQueryable(t, dsn)
-	return connect(t, dsn)
+	return connect(t, fmt.Sprintf("postgres://postgres:%s@127.0.0.1:%d/postgres?sslmode=disable", pgservertest.Password, port))
 }
 
 func readAll(t *testing.T, s Summary) map[string][]Line {

@@ -380,12 +380,7 @@ func standby(t *testing.T, renewal int64, more ...func(fence.DB) error) (dsn str
 	if err := in.WriteFile(filepath.Join(server.DataDir, "standby.signal"), ""); err != nil {
 		t.Fatal(err)
 	}
-	again, err := in.Start(server.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(again.Kill)
-	pgservertest.WaitQueryable(t, dsn)
+	pgservertest.Run(t, in, server.Config)
 	return dsn
 }
 

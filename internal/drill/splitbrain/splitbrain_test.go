@@ -82,12 +82,7 @@ func restart(t *testing.T, server *pgserver.Server, dsn string, before func(in p
 	}
 	server.Kill()
 	before(in)
-	again, err := in.Start(server.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(again.Kill)
-	pgservertest.WaitQueryable(t, dsn)
+	pgservertest.Run(t, in, server.Config)
 }
 
 // Without this, a refusal could mean that the statements are wrong.

@@ -97,17 +97,11 @@ func copyOf(t *testing.T, primary *pgserver.Server) string {
 	if err := in.Run(ctx, dir, "pg_basebackup", "-D", data, "-d", source, "-c", "fast", "-X", "stream", "-R", "--no-sync"); err != nil {
 		t.Fatal(err)
 	}
-	server, err := in.Start(pgserver.Config{
+	server := pgservertest.Run(t, in, pgserver.Config{
 		DataDir: data, Host: "127.0.0.1", Port: pgservertest.FreePort(t),
 		Settings: map[string]string{"fsync": "off", "shared_buffers": "16MB", "wal_retrieve_retry_interval": "100ms"}, LogFile: filepath.Join(dir, "log"),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Kill)
-	dsn := fmt.Sprintf("postgres://postgres:%s@%s:%d/postgres?sslmode=disable", pgservertest.Password, server.Host, server.Port)
-	pgservertest.WaitQueryable(t, dsn)
-	return dsn
+	return fmt.Sprintf("postgres://postgres:%s@%s:%d/postgres?sslmode=disable", pgservertest.Password, server.Host, server.Port)
 }
 
 func eventually(t testing.TB, condition func() error) {

@@ -10,13 +10,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"holdfast/internal/pgserver"
 )
 
 // Password is the superuser's password on every test server.
 const Password = "test-only"
+
+// startLimit bounds the making of a data directory, and a server's start.
+const startLimit = time.Minute
 
 // Start starts a fresh server with the given settings and returns it with a connection string for the superuser
 // "postgres" and the database "postgres". Without PostgreSQL on the machine the test fails: "make setup" installs it.
@@ -26,7 +27,7 @@ func Start(t testing.TB, settings map[string]string) (*pgserver.Server, string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	dir := Dir(t, in)
 	data := filepath.Join(dir, "data")
@@ -37,36 +38,24 @@ func Start(t testing.TB, settings map[string]string) (*pgserver.Server, string) 
 	for k, v := range settings {
 		all[k] = v
 	}
-	s, err := in.Start(pgserver.Config{DataDir: data, Host: "127.0.0.1", Port: FreePort(t), Settings: all, LogFile: filepath.Join(dir, "log")})
+	s := Run(t, in, pgserver.Config{DataDir: data, Host: "127.0.0.1", Port: FreePort(t), Settings: all, LogFile: filepath.Join(dir, "log")})
+	return s, fmt.Sprintf("postgres://postgres:%s@%s:%d/postgres?sslmode=disable", Password, s.Host, s.Port)
+}
+
+// Run starts a server and waits until it takes connections; it is killed at the test's end.
+func Run(t testing.TB, in pgserver.Installation, config pgserver.Config) *pgserver.Server {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	s, err := in.Start(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Kill)
-	dsn := fmt.Sprintf("postgres://postgres:%s@%s:%d/postgres?sslmode=disable", Password, s.Host, s.Port)
-	WaitQueryable(t, dsn)
-	return s, dsn
-}
-
-// WaitQueryable waits until the server answers a query.
-func WaitQueryable(t testing.TB, dsn string) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	var last error
-	for time.Now().Before(deadline) {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		conn, err := pgx.Connect(ctx, dsn)
-		if err == nil {
-			_, err = conn.Exec(ctx, "select 1")
-			_ = conn.Close(ctx)
-		}
-		cancel()
-		if err == nil {
-			return
-		}
-		last = err
-		<-time.After(20 * time.Millisecond)
+	if err := s.WaitReady(ctx); err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("PostgreSQL did not become ready: %v", last)
+	return s
 }
 
 // Dir makes a temporary folder that the server's user can reach (t.TempDir's parents are private to the caller).

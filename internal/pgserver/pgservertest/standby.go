@@ -41,15 +41,10 @@ func startCopy(t testing.TB, from *pgserver.Server, options ...string) (*pgserve
 	if err := in.Run(ctx, dir, "pg_basebackup", arguments...); err != nil {
 		t.Fatal(err)
 	}
-	copied, err := in.Start(pgserver.Config{
+	copied := Run(t, in, pgserver.Config{
 		DataDir: data, Host: "127.0.0.1", Port: FreePort(t),
 		Settings: map[string]string{"fsync": "off", "shared_buffers": "16MB"}, LogFile: filepath.Join(dir, "log"),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(copied.Kill)
 	dsn := fmt.Sprintf("postgres://postgres:%s@%s:%d/postgres?sslmode=disable", Password, copied.Host, copied.Port)
-	WaitQueryable(t, dsn)
 	return copied, dsn
 }

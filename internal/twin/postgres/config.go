@@ -32,7 +32,7 @@ func (a *Aurora) settings() map[string]string {
 		"wal_level": "replica", "hot_standby": "on", "max_wal_senders": "20", "max_connections": "300",
 		"max_prepared_transactions": "0", "max_worker_processes": "8", "max_locks_per_transaction": "64",
 		"track_commit_timestamp": "on", "wal_log_hints": "off", "synchronous_commit": "on", "synchronous_standby_names": "",
-		"wal_retrieve_retry_interval": "100ms", "recovery_target_timeline": "latest", "hot_standby_feedback": "off",
+		"wal_retrieve_retry_interval": headRetry, "recovery_target_timeline": "latest", "hot_standby_feedback": "off",
 		"wal_receiver_timeout": "10s", "wal_sender_timeout": "10s", "wal_receiver_status_interval": "1s",
 		// A Region may be away for minutes under load; beyond this its volume is rebuilt (see tend).
 		"wal_keep_size": "512MB", "max_wal_size": "1GB", "min_wal_size": "80MB",
@@ -45,6 +45,13 @@ func (a *Aurora) settings() map[string]string {
 		"log_timezone": "UTC", "unix_socket_directories": "", "restart_after_crash": "on", "data_sync_retry": "on",
 	}
 }
+
+// How often a standby that has lost its upstream looks for it again. A head may be waited for by a whole site; a reader waits
+// for its own cluster's head, and each attempt takes processor time from that one's restart.
+const (
+	headRetry   = "100ms"
+	readerRetry = "1s"
+)
 
 // owned are parameters that belong to the twin although it passes no setting of its own.
 var owned = []string{

@@ -61,13 +61,15 @@ func (a *Aurora) promoteTo(g *global, to *cluster) error {
 		return err
 	}
 	defer release()
-	return a.promoteHeld(ctx, g, to, RoleStale)
+	var connection probe
+	defer connection.close()
+	return a.promoteHeld(ctx, g, to, RoleStale, &connection)
 }
 
 // promoteHeld promotes the target's head and, once that is certain, writes the roles down, the old writer's as given.
-// The caller holds the target's work token.
-func (a *Aurora) promoteHeld(ctx context.Context, g *global, to *cluster, old Role) error {
-	err := a.promote(ctx, to)
+// The caller holds the target's work token, and perhaps a connection to its head already.
+func (a *Aurora) promoteHeld(ctx context.Context, g *global, to *cluster, old Role, connection *probe) error {
+	err := a.promote(ctx, to, connection)
 	if err != nil {
 		promoted, unclear := a.settlePromotion(to)
 		// Whatever comes next, the target's server was killed and must run again in the part that it now has.

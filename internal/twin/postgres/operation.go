@@ -88,9 +88,9 @@ func (a *Aurora) Settle(ctx context.Context, globalID string) error {
 	return g.outcome
 }
 
-// promote makes a cluster's head leave recovery. When it returns an error, the caller must settle whether the
-// promotion happened (settlePromotion).
-func (a *Aurora) promote(ctx context.Context, c *cluster) error {
+// promote makes a cluster's head leave recovery, and asks over the caller's connection whether it has. When it returns an
+// error, the caller must settle whether the promotion happened (settlePromotion).
+func (a *Aurora) promote(ctx context.Context, c *cluster, connection *probe) error {
 	a.mu.Lock()
 	in := c.head
 	server := in.server
@@ -118,7 +118,7 @@ func (a *Aurora) promote(ctx context.Context, c *cluster) error {
 			return errNotRunning
 		default:
 		}
-		return a.waitWriter(ctx, in)
+		return a.waitWriter(ctx, in, connection)
 	})
 	if err != nil {
 		return fmt.Errorf("promote instance %s: %w", in.spec.Identifier, err)
@@ -141,18 +141,10 @@ func (a *Aurora) keepAsking(ctx context.Context, server *pgserver.Server) {
 }
 
 // waitWriter asks over one connection until the server is out of recovery.
-func (a *Aurora) waitWriter(ctx context.Context, in *instance) error {
-	conn, err := a.connect(ctx, in)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
+func (a *Aurora) waitWriter(ctx context.Context, in *instance, connection *probe) error {
 	for {
-		askCtx, cancel := context.WithTimeout(ctx, connectLimit)
 		var recovering bool
-		err := conn.QueryRow(askCtx, "select pg_is_in_recovery()").Scan(&recovering)
-		cancel()
-		if err != nil {
+		if err := connection.query(ctx, a, in, "select pg_is_in_recovery()", &recovering); err != nil {
 			return err
 		}
 		if !recovering {

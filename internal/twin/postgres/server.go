@@ -29,7 +29,7 @@ const (
 )
 
 // start starts an instance's server in the part that its cluster's role and its own place give it, and waits until it
-// answers. It does nothing if the server runs. The caller holds the cluster's work token.
+// takes connections. It does nothing if the server runs. The caller holds the cluster's work token.
 func (a *Aurora) start(ctx context.Context, in *instance) error {
 	a.mu.Lock()
 	conninfo, volume := a.upstream(in), in.volume
@@ -46,14 +46,7 @@ func (a *Aurora) start(ctx context.Context, in *instance) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	err = waitAnswer(ctx, server, func() error {
-		conn, err := a.connect(ctx, in)
-		if err != nil {
-			return err
-		}
-		return conn.Close(ctx)
-	})
-	if err != nil {
+	if err := server.WaitReady(ctx); err != nil {
 		a.detach(in)
 		server.Kill()
 		return fmt.Errorf("start instance %s: %w", in.spec.Identifier, err)
@@ -83,6 +76,9 @@ func (a *Aurora) fork(in *instance) (*pgserver.Server, error) {
 	}
 	settings := a.settings()
 	maps.Copy(settings, in.cluster.parameters)
+	if in != in.cluster.head {
+		settings["wal_retrieve_retry_interval"] = readerRetry
+	}
 	server, err := a.opt.Installation.Start(pgserver.Config{
 		DataDir: in.volume, Host: in.host, Port: in.port, Settings: settings, LogFile: in.logFile,
 	})
@@ -93,23 +89,6 @@ func (a *Aurora) fork(in *instance) (*pgserver.Server, error) {
 	a.spawnLocked(func() { a.watch(in, server) })
 	a.broadcast()
 	return server, nil
-}
-
-// waitAnswer repeats an attempt to connect until it succeeds, the server has ended, or ctx is done.
-func waitAnswer(ctx context.Context, server *pgserver.Server, attempt func() error) error {
-	for {
-		err := attempt()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-server.Exited():
-			return server.StartError()
-		case <-ctx.Done():
-			return fmt.Errorf("no answer: %w (last: %w)", ctx.Err(), err)
-		case <-time.After(poll):
-		}
-	}
 }
 
 // detach takes a server from its instance, so that its end is no crash. It returns nil if there is none.

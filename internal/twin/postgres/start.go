@@ -208,10 +208,15 @@ func (a *Aurora) waitFollowing(ctx context.Context, c *cluster) error {
 
 // waitReplayed waits until an instance streams and has replayed a position.
 func (a *Aurora) waitReplayed(ctx context.Context, in *instance, position string) error {
-	const question = "select coalesce(pg_last_wal_replay_lsn() >= $1::pg_lsn, false) and " +
-		"exists (select from pg_stat_wal_receiver where status = 'streaming')"
 	var connection probe
 	defer connection.close()
+	return a.waitReplayedOver(ctx, &connection, in, position)
+}
+
+// waitReplayedOver is waitReplayed over the caller's connection.
+func (a *Aurora) waitReplayedOver(ctx context.Context, connection *probe, in *instance, position string) error {
+	const question = "select coalesce(pg_last_wal_replay_lsn() >= $1::pg_lsn, false) and " +
+		"exists (select from pg_stat_wal_receiver where status = 'streaming')"
 	return eventually(ctx, poll, func() error {
 		var there bool
 		if err := connection.query(ctx, a, in, question, &there, position); err != nil {

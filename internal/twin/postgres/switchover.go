@@ -47,6 +47,10 @@ func (a *Aurora) Switchover(ctx context.Context, region, globalID, target string
 	return nil
 }
 
+// demotedRest is how long the old writer's server stays down after a switchover. On AWS it comes back on a machine of its own;
+// here its start would take the processor from the target while clients wait for that one.
+const demotedRest = 1500 * time.Millisecond
+
 func (a *Aurora) switchover(g *global, from, to *cluster) {
 	a.globalEvent(to, "0181", "Global switchover to", " started.")
 	ctx, cancel := context.WithTimeout(a.ctx, operationLimit)
@@ -72,20 +76,27 @@ func (a *Aurora) moveGlobalWriter(ctx context.Context, g *global, from, to *clus
 		return err
 	}
 	defer release()
-	if err := a.synchronize(ctx, from, to); err != nil {
+	// One connection to the target for all of it: nobody serves while one is being made.
+	var target probe
+	defer target.close()
+	if err := a.synchronize(ctx, from, to, &target); err != nil {
 		return err
 	}
-	if err := a.demote(ctx, from, to); err != nil {
+	if err := a.demote(ctx, from, to, &target); err != nil {
 		return errors.Join(err, a.goBack(from))
 	}
 	a.blockEvent(from, to, true)
 	a.globalEvent(from, "0182", "Old primary", " successfully shut down.")
-	if err := a.promoteHeld(ctx, g, to, RoleSecondary); err != nil {
+	if err := a.promoteHeld(ctx, g, to, RoleSecondary, &target); err != nil {
 		return errors.Join(err, a.goBack(from))
 	}
 	a.globalEvent(to, "0184", "New primary", " was successfully promoted.")
 	a.endpointEvent(to)
 	// From here on the target is the writer, whatever happens to the old one.
+	select {
+	case <-ctx.Done():
+	case <-time.After(demotedRest):
+	}
 	if err := a.start(a.epoch(from), from.head); err != nil {
 		a.heal(from.head)
 		return nil
@@ -100,7 +111,7 @@ func (a *Aurora) moveGlobalWriter(ctx context.Context, g *global, from, to *clus
 
 // synchronize waits until the target has all that the writer had when it began, and makes the writer flush its pages
 // now, so that its shutdown is short.
-func (a *Aurora) synchronize(ctx context.Context, from, to *cluster) error {
+func (a *Aurora) synchronize(ctx context.Context, from, to *cluster, target *probe) error {
 	ctx, cancel := context.WithTimeout(ctx, a.synchronizeLimit)
 	defer cancel()
 	// Nothing is to be waited for once the writer's Region is lost; the failover that follows must not be kept waiting.
@@ -117,7 +128,7 @@ func (a *Aurora) synchronize(ctx context.Context, from, to *cluster) error {
 	if err := conn.QueryRow(ctx, "select pg_current_wal_flush_lsn()::text").Scan(&position); err != nil {
 		return fmt.Errorf("position of instance %s: %w", from.head.spec.Identifier, err)
 	}
-	if err := a.waitReplayed(ctx, to.head, position); err != nil {
+	if err := a.waitReplayedOver(ctx, target, to.head, position); err != nil {
 		return fmt.Errorf("%w: %w", errNotCaughtUp, err)
 	}
 	return nil
@@ -125,16 +136,10 @@ func (a *Aurora) synchronize(ctx context.Context, from, to *cluster) error {
 
 // demote stops the old writer in order and verifies that the target has replayed its very last record, the checkpoint
 // of its shutdown.
-func (a *Aurora) demote(ctx context.Context, from, to *cluster) error {
+func (a *Aurora) demote(ctx context.Context, from, to *cluster, target *probe) error {
 	a.mu.Lock()
 	volume := from.head.volume
 	a.mu.Unlock()
-	// The connection is made before the writer stops: nobody serves while it is being made.
-	conn, err := a.connect(ctx, to.head)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
 	if err := a.stop(from.head); err != nil {
 		return err
 	}
@@ -152,7 +157,7 @@ func (a *Aurora) demote(ctx context.Context, from, to *cluster) error {
 	defer cancel()
 	err = eventually(ctx, 5*time.Millisecond, func() error {
 		var done bool
-		if err := conn.QueryRow(ctx, question, last).Scan(&done); err != nil {
+		if err := target.query(ctx, a, to.head, question, &done, last); err != nil {
 			return err
 		}
 		if !done {
