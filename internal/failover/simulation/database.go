@@ -15,6 +15,15 @@ type row struct {
 	renewal               int64
 }
 
+// publication is the lease as the commit check sees it: the fence's sequences (ADR 0019). It counts from the statement that
+// changes the lease on, in every snapshot, and whether or not that statement's transaction commits. Its end is 0 for never.
+type publication struct {
+	// term is for the checker; the sequences do not have it.
+	term   term.Number
+	until  time.Duration
+	server uint32
+}
+
 // status is where a payment stands in a database.
 type status uint8
 
@@ -35,9 +44,11 @@ type entry struct {
 // change is one committed transaction, in the order of the log.
 type change struct {
 	at instant
-	// lease is a new write_lease, served a new row of holdfast.terms; otherwise the change is a payment's.
-	lease  bool
-	served term.Number
+	// lease is a new write_lease, served a new row of holdfast.terms; otherwise the change is a payment's. undone says that the
+	// transaction of a new write_lease came to nothing; what it has published stays.
+	lease, undone bool
+	published     publication
+	served        term.Number
 	// pin is the version of a row of holdfast.pins, 0 if the change is none.
 	pin     int32
 	row     row
@@ -58,12 +69,13 @@ type snapshot struct {
 
 // volume is a log and the state that it leads to.
 type volume struct {
-	log      []change
-	row      row
-	terms    []term.Number
-	payments []entry
-	sums     [currencies]int64
-	pin      int32
+	log       []change
+	row       row
+	published publication
+	terms     []term.Number
+	payments  []entry
+	sums      [currencies]int64
+	pin       int32
 }
 
 func (v *volume) status(payment int32) status {
@@ -77,7 +89,9 @@ func (v *volume) apply(c *change) {
 	v.log = append(v.log, *c)
 	switch {
 	case c.lease:
-		v.row = c.row
+		if v.published = c.published; !c.undone {
+			v.row = c.row
+		}
 	case c.pin > 0:
 		v.pin = c.pin
 	case c.served > 0:
@@ -93,7 +107,7 @@ func (v *volume) apply(c *change) {
 
 func (v *volume) fork() *volume {
 	return &volume{
-		log: slices.Clone(v.log), row: v.row, terms: slices.Clone(v.terms), payments: slices.Clone(v.payments), sums: v.sums, pin: v.pin,
+		log: slices.Clone(v.log), row: v.row, published: v.published, terms: slices.Clone(v.terms), payments: slices.Clone(v.payments), sums: v.sums, pin: v.pin,
 	}
 }
 
@@ -144,10 +158,26 @@ func (d *database) commit(c change) {
 	d.w.checkLedger(d)
 }
 
-// valid is the fence's check of a row (P7).
-func (d *database) valid(r row) bool {
-	sealed := r.term <= r.sealed && d.w.mutation != ShortenInsteadOfSeal
-	return r.validUntil > d.now() && !sealed && (r.server == d.server || d.w.mutation == ForeignLeaseRow)
+// valid is the fence's check (P7).
+func (d *database) valid(p publication) bool {
+	return p.until > d.now() && (p.server == d.server || d.w.mutation == ForeignLeaseRow)
+}
+
+// publish is what the trigger on write_lease makes of a new row.
+func (d *database) publish(r row) publication {
+	p := publication{term: r.term, until: r.validUntil, server: r.server}
+	if r.term <= r.sealed && d.w.mutation != ShortenInsteadOfSeal {
+		p.until = 0
+	}
+	return p
+}
+
+// undoneShare is how often a change of the lease is rolled back, or its server loses it before it is durable.
+const undoneShare = 0.03
+
+// change changes the lease.
+func (d *database) change(r row) {
+	d.commit(change{lease: true, row: r, published: d.publish(r), undone: d.w.chance(undoneShare)})
 }
 
 // extend is the update of the lease row, on the server that was sampled.
@@ -164,7 +194,7 @@ func (d *database) extend(t term.Number, validUntil time.Duration, renewal int64
 		renewal = max(renewal, r.renewal)
 	}
 	r.term, r.validUntil, r.server, r.renewal = t, validUntil, d.server, renewal
-	d.commit(change{lease: true, row: r})
+	d.change(r)
 	d.probe(fresh)
 }
 
@@ -190,7 +220,7 @@ func (d *database) seal(t term.Number) {
 	if d.w.mutation == ShortenInsteadOfSeal {
 		r.validUntil = min(r.validUntil, d.now()) // and nobody looks at the seal
 	}
-	d.commit(change{lease: true, row: r})
+	d.change(r)
 }
 
 // unseal is what no rule allows: it lets the sealed term go on.
@@ -198,7 +228,7 @@ func (d *database) unseal(t term.Number) {
 	r := d.volume.row
 	if d.writer && r.sealed == t {
 		r.sealed, r.drained = t-1, t-1
-		d.commit(change{lease: true, row: r})
+		d.change(r)
 	}
 }
 
@@ -227,8 +257,9 @@ func (d *database) drained(t term.Number, boundary int64) {
 		d.terminate(func(tx *transaction) bool { return tx.began <= boundary && !tx.prepared() })
 	}
 	r.drained = max(r.drained, t)
-	d.commit(change{lease: true, row: r})
-	d.w.trace("%s: term %d is drained", d.name, t)
+	if d.change(r); d.volume.row.drained >= t {
+		d.w.trace("%s: term %d is drained", d.name, t)
+	}
 }
 
 func (d *database) terminate(which func(*transaction) bool) {

@@ -18,9 +18,9 @@
 //   - The term store: a replica per region and a witness, a majority of which has to reach each other; linearizable.
 //   - Databases: a log of transactions, replication, the fence as of the moment of the check, server processes that
 //     start again on another machine with another clock, volumes that part and are kept. Transactions come in the kinds
-//     that attack a fence: old snapshots, long open ones, slow flushes, prepared ones. An old snapshot passes after a seal
-//     here, as it did before the fence's version 4 (ADR 0019): the drain has to end it. One is always on its way to its
-//     commit check in the last milliseconds of a lease, and in the first of a new one.
+//     that attack a fence: old snapshots, long open ones, slow flushes, prepared ones. One is always on its way to its
+//     commit check in the last milliseconds of a lease, and in the first of a new one. A change of the lease may be rolled
+//     back after the check has seen it (ADR 0019).
 //   - Payments: phases, a derived charge reference, an acquirer who is slow and reached late, clients who try again at
 //     either site, a recovery worker, a ledger with two entries per payment.
 //   - Faults, at any instant and in any number: see the list in fault.go. A trap freezes or crashes a warden right
@@ -30,11 +30,9 @@
 //
 // # What is checked, after every step
 //
-//   - I1: a commit check passes under one term at one site, and none after a later term's first elsewhere; nothing
-//     becomes durable under a drained term; nothing is acknowledged past the end of the lease that its check passed under,
-//     or under a term once a later one has begun elsewhere.
-//     Elsewhere, because a holder that takes its term back goes on under the next one on the same server, where an old
-//     snapshot may still pass under the former: one ledger, one site, no harm.
+//   - I1: a commit check passes under one term at one site, and none after a later term's first; nothing becomes durable
+//     under a drained term; nothing is acknowledged past the end of the lease that its check passed under, or under a term
+//     once a later one has begun elsewhere.
 //   - I2: a granted hand-over loses no acknowledged payment; a takeover that no person forced loses no more than its
 //     gate allows, and what a person forced excuses the next term only; at the end each is in a surviving ledger, in an
 //     export, or on a volume that was kept, and if it is in neither of the first two the record says that the end of its

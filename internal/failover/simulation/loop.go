@@ -267,7 +267,7 @@ func (d *warden) observed(l *look) {
 
 // pause lets the loop wait until the next observation is due: after wait, at a signal, or soon after a step took effect.
 func (d *warden) pause(wait time.Duration) {
-	if d.done && (!d.loopNow || d.w.chance(0.5)) { // of two signals one is taken, and nobody knows which
+	if d.done {
 		effective := d.effective
 		d.busy, d.done, d.effective = false, false, false
 		if effective {
@@ -343,10 +343,10 @@ func (d *warden) execute(o failover.Observation, decision failover.Decision, don
 			d.effect(d.callLimit(), d.database(), func() { db.unseal(t) }, func(bool) {})
 		}
 		if !failover.RestsOnApproval(o, decision) {
-			d.writeStep(&o, *decision.Record, renews, done)
+			d.writeStep(&o, decision, renews, stepTries, done)
 			return
 		}
-		d.stillApproved(*decision.Record, done)
+		d.stillApproved(decision, done)
 		return
 	}
 	switch decision.Step {
@@ -369,7 +369,11 @@ func (d *warden) execute(o failover.Observation, decision failover.Decision, don
 	}
 }
 
-func (d *warden) writeStep(o *failover.Observation, next term.Record, renews bool, done func(bool)) {
+// stepTries is how often a step's record is written, decided anew each time, if another write comes first.
+const stepTries = 3
+
+func (d *warden) writeStep(o *failover.Observation, decision failover.Decision, renews bool, tries int, done func(bool)) {
+	next := *decision.Record
 	next.Journal = ""
 	if a := o.OwnBeacon.Approval; a != nil && a.AllowDataLoss && a.Term == o.Store.Record.Term && d.w.mutation != IgnoreLineage {
 		next.Journal = forces
@@ -378,20 +382,28 @@ func (d *warden) writeStep(o *failover.Observation, next term.Record, renews boo
 		if outcome == confirmed {
 			d.w.checkWritten(o, &next)
 		}
+		if outcome == conflict && tries > 1 {
+			now := d.observation()
+			again := d.decide(&now)
+			if again.Step == decision.Step && again.Record != nil && !failover.RestsOnApproval(now, again) {
+				d.writeStep(&now, again, renews, tries-1, done)
+				return
+			}
+		}
 		done(outcome != uncertain) // a lost race is decided again at once
 	})
 }
 
 // stillApproved writes what was decided because of an approval, if that is decided again with what the store says of it now
 // (P17).
-func (d *warden) stillApproved(next term.Record, done func(bool)) {
+func (d *warden) stillApproved(decision failover.Decision, done func(bool)) {
 	d.beacons(0, func(_ *warden, ok bool) {
 		o := d.observation()
 		if !ok || d.decide(&o).Step != failover.Acquire {
 			done(false)
 			return
 		}
-		d.writeStep(&o, next, true, done)
+		d.writeStep(&o, decision, true, stepTries, done)
 	})
 }
 

@@ -50,10 +50,13 @@ const (
 	ForeignLeaseRow
 	// FenceAtStatementStart asks the fence when a transaction begins to write, and not again when it commits (P7).
 	FenceAtStatementStart
+	// SnapshotCheck reads the lease from its table, as the transaction's own snapshot shows it, instead of from sequences: one
+	// from before a seal passes under the old term after the site has begun the next (P7, P9).
+	SnapshotCheck
 	// IntervalInSQL computes valid_until as clock_timestamp() plus an interval, whenever the statement runs (P8).
 	IntervalInSQL
 	// ShortenInsteadOfSeal ends the lease early and calls that a seal: neither the fence nor an extension asks for the seal,
-	// so a sibling opens the term again and an old snapshot passes (P9).
+	// so a sibling opens the term again (P9).
 	ShortenInsteadOfSeal
 	// SealWithoutDrain seals, but waits for no transaction from before the seal (P9).
 	SealWithoutDrain
@@ -98,7 +101,7 @@ var names = [mutations]string{
 	AcquireNamesTerm: "acquire-names-term", ClearInsteadOfTakeBack: "clear-instead-of-take-back", LocalSettings: "local-settings", EmptyStart: "empty-start", InitAtOnce: "init-at-once",
 	ServeFirst: "serve-first", IgnoreMode: "ignore-mode", IgnoreBudget: "ignore-budget",
 
-	ForeignLeaseRow: "foreign-lease-row", FenceAtStatementStart: "fence-at-statement-start", IntervalInSQL: "interval-in-sql",
+	ForeignLeaseRow: "foreign-lease-row", FenceAtStatementStart: "fence-at-statement-start", SnapshotCheck: "snapshot-check", IntervalInSQL: "interval-in-sql",
 	ShortenInsteadOfSeal: "shorten-instead-of-seal", SealWithoutDrain: "seal-without-drain",
 	PreparedTransactions:  "prepared-transactions",
 	AcknowledgeAfterLease: "acknowledge-after-lease", PromoteWithoutTerm: "promote-without-term", IgnoreLineage: "ignore-lineage",

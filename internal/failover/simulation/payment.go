@@ -98,8 +98,8 @@ func (a *application) take(payment int32) {
 		a.begin(payment)
 	case approved:
 		// The recorded answer may be repeated only under a lease (P10).
-		if r := v.row; db.valid(r) {
-			a.w.acknowledge(a.site, payment, r.term, a.w.now)
+		if p := v.published; db.valid(p) {
+			a.w.acknowledge(a.site, payment, p.term, a.w.now)
 		}
 	case declined:
 		a.w.declined(payment)
@@ -186,7 +186,7 @@ type kind uint8
 
 const (
 	readCommitted  kind = iota
-	repeatableRead      // its check sees the lease row as it was when the transaction began
+	repeatableRead      // what it sees of tables is as it was when the transaction began
 	heldOpen            // minutes pass between its start and its COMMIT
 	slowFlush           // nearly a margin passes between its check (SET CONSTRAINTS IMMEDIATE, a slow disk) and its flush
 	twoPhase            // PREPARE TRANSACTION checks; COMMIT PREPARED comes whenever it likes
@@ -201,7 +201,7 @@ type transaction struct {
 	becomes   status
 	reference int32
 	began     int64
-	snapshot  row
+	snapshot  publication
 	// early is what the fence would say if it were asked at the start.
 	early   bool
 	sent    term.Instant
@@ -222,9 +222,9 @@ func (tx *transaction) prepared() bool { return tx.kind == twoPhase && tx.checke
 func (a *application) open(payment int32, becomes status, done func(*transaction)) *transaction {
 	db := a.site.db
 	db.began++
-	r := db.volume.row
+	p := db.volume.published
 	tx := &transaction{
-		app: a, db: db, payment: payment, becomes: becomes, began: db.began, snapshot: r, early: db.valid(r), done: done,
+		app: a, db: db, payment: payment, becomes: becomes, began: db.began, snapshot: p, early: db.valid(p), done: done,
 		reference: a.w.reference(payment),
 	}
 	db.open = append(db.open, tx)
@@ -286,25 +286,25 @@ func (tx *transaction) check() {
 	if tx.dead {
 		return
 	}
-	r := db.volume.row
-	passes := db.valid(r)
+	p := db.volume.published
+	passes := db.valid(p)
 	tx.deadline, tx.leaseEnds = tx.sent, w.now
 	if passes {
-		left := r.validUntil - db.now()
+		left := p.until - db.now()
 		tx.deadline, tx.leaseEnds = tx.sent.Add(left), w.now+db.clock.real(left)
 	}
 	switch {
 	case w.mutation == FenceAtStatementStart:
-		r, passes = tx.snapshot, tx.early
-	case tx.kind == repeatableRead:
-		r = tx.snapshot
-		passes = db.valid(r)
+		p, passes = tx.snapshot, tx.early
+	case w.mutation == SnapshotCheck && tx.kind == repeatableRead:
+		p = tx.snapshot
+		passes = db.valid(p)
 	}
 	if !db.writer || !passes {
 		tx.leave()
 		return
 	}
-	tx.checked, tx.term = true, r.term
+	tx.checked, tx.term = true, p.term
 	w.checkPassed(tx)
 	gap := w.between(0, 2*time.Millisecond)
 	switch tx.kind {
@@ -350,7 +350,7 @@ func (tx *transaction) book() {
 		c.book[1] = 0
 		second := change{payment: tx.payment, entry: c.entry, book: [2]int64{0, -amount}}
 		w.schedule(time.Millisecond, &db.process, thunk(func() {
-			if db.writer && db.valid(db.volume.row) {
+			if db.writer && db.valid(db.volume.published) {
 				db.commit(second)
 			}
 		}))
@@ -380,9 +380,9 @@ func (d *database) probe(fresh bool) {
 
 func (d *database) probeAtEnd() {
 	w := d.w
-	left := d.volume.row.validUntil - d.now() - w.between(0, 4*time.Millisecond)
+	left := d.volume.published.until - d.now() - w.between(0, 4*time.Millisecond)
 	w.schedule(d.clock.real(left), &d.process, thunk(func() {
-		if left := d.volume.row.validUntil - d.now(); left > 10*time.Millisecond && d.writer && d.volume.row.server == d.server {
+		if p := d.volume.published; p.until-d.now() > 10*time.Millisecond && d.writer && p.server == d.server {
 			d.probeAtEnd()
 			return
 		}

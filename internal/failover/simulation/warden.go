@@ -325,7 +325,7 @@ func (d *database) sample() sample {
 	return sample{
 		view: failover.DatabaseView{
 			Reachable: true, Writer: d.writer, Terms: d.volume.terms, LeaseTerm: r.term, SealedTerm: r.sealed, DrainedTerm: r.drained,
-			Renewal: r.renewal, ValidUntil: time.Unix(0, int64(r.validUntil)), LeaseValid: d.writer && d.valid(r), LeaseHere: r.server == d.server,
+			Renewal: r.renewal, ValidUntil: time.Unix(0, int64(r.validUntil)), LeaseValid: d.writer && d.valid(d.publish(r)), LeaseHere: r.server == d.server,
 			Time: time.Unix(0, int64(d.now())),
 		},
 		at: d.now(), server: d.server, pin: p,
