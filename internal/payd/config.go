@@ -58,7 +58,7 @@ const Usage = `payd is configured by its environment:
   PAYD_DRAIN_DELAY       from /readyz turning bad to refusing connections (2s)
   PAYD_DRAIN_TIMEOUT     for the requests under way then (20s)
   PAYD_MAX_IN_FLIGHT     requests under way (64)
-  PAYD_DB_MAX_CONNECTIONS  for each of writer and reader (8)
+  PAYD_DB_MAX_CONNECTIONS  for each of writer and reader (4)
 `
 
 // reader reads variables and gathers what is wrong with them.

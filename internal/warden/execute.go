@@ -62,16 +62,42 @@ func (w *Warden) limited(ctx context.Context, limit time.Duration, do func(conte
 	return outcome{effective: err == nil, detail: detail, err: err}
 }
 
+// stepTries is how often a step's record is written, decided anew each time, if a renewal or a sibling comes first. That is
+// common, and to observe everything again takes longer.
+const stepTries = 3
+
 func (w *Warden) writeStep(ctx context.Context, d failover.Decision, renews bool) outcome {
+	for tries := stepTries; ; tries-- {
+		result := w.writeOnce(ctx, d, renews)
+		if tries == 1 || !errors.Is(result.err, term.ErrConflict) {
+			return result
+		}
+		again, same := w.decideAgain(d)
+		if !same {
+			return result
+		}
+		d = again
+	}
+}
+
+// writeOnce writes a step's record. A conflict is an effect too: something was decided elsewhere, so what is next is due.
+func (w *Warden) writeOnce(ctx context.Context, d failover.Decision, renews bool) outcome {
 	if d.Record == nil {
 		return outcome{err: fmt.Errorf("step %q has no record to write", d.Step)}
 	}
 	d.Record.Journal = w.journal.head()
 	if err := w.write(ctx, *d.Record, renews); err != nil {
-		// A renewal or a sibling came first, which is common: the step is decided again at once, on what is there now.
 		return outcome{effective: errors.Is(err, term.ErrConflict), err: err}
 	}
 	return outcome{effective: true, detail: fmt.Sprintf("version %d, term %d", d.Record.Version, d.Record.Term)}
+}
+
+// decideAgain decides on what the store said last, after a write of d has lost to another one. It returns false if something
+// else is to be done now, or if what is decided rests on an approval, which must be looked for again (P17).
+func (w *Warden) decideAgain(d failover.Decision) (failover.Decision, bool) {
+	o := w.observation()
+	again := w.decide(o)
+	return again, again.Step == d.Step && again.Record != nil && !failover.RestsOnApproval(o, again)
 }
 
 // stillApproved says why the term must not be taken now, if that was decided because of an approval which does not stand any

@@ -21,7 +21,9 @@ func (w *Warden) runExtender(ctx context.Context) {
 			timer.Stop()
 			return
 		case <-w.extendNow:
-			w.extend(ctx)
+			if !w.unrecorded() {
+				w.extend(ctx)
+			}
 		case <-timer.C:
 			if failover.Pinned(w.observation()) {
 				w.extend(ctx)
@@ -29,6 +31,13 @@ func (w *Warden) runExtender(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+}
+
+// unrecorded says that the database has not been seen to know the term yet. It gets its first lease by the step that records
+// it (P13); to ask it now would only take a connection from that step.
+func (w *Warden) unrecorded() bool {
+	o := w.observation()
+	return o.Database.Reachable && o.Database.HighestTerm() < o.Store.Record.Term
 }
 
 // extend extends the database's lease to the end of the trust, if there is any and the record still says "held". Only

@@ -11,9 +11,11 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"sync"
 	"time"
 
 	"holdfast/internal/failover"
+	"holdfast/internal/term"
 )
 
 // HopHeader marks a request that one site has sent on to the other. Such a request is never sent on again, so two sites
@@ -25,11 +27,13 @@ const forwardCheck = "/forwardz"
 
 // Limits of forwarding.
 const (
-	// forwardHold is how long a request may wait for the other site to serve. It is the client's patience that is spent,
-	// so it is the same at every speed of the twin. It is short, because who waits comes back all at once.
+	// forwardHold is how long a request may wait for the other site to serve and for its turn then. It is the client's
+	// patience that is spent, so it is the same at every speed of the twin.
 	forwardHold = 3 * time.Second
 	// forwardSlots is how many requests may wait or be under way at once; what is above it is refused.
 	forwardSlots = 2000
+	// forwardFirst is how many requests are sent on at once when the other site begins to serve; see [window].
+	forwardFirst = 4
 	// forwardBody bounds a request's body: more than any payment, and what a balancer would take too.
 	forwardBody = 16 << 20
 	// forwardIdle is what an Application Load Balancer waits for an answer by default.
@@ -50,9 +54,15 @@ type forwarder struct {
 	w         *Warden
 	proxy     *httputil.ReverseProxy
 	transport *http.Transport
+	spare     *spare
 	slots     chan struct{}
 	// hold and limit are forwardHold and forwardLimit unless a test says otherwise.
 	hold, limit time.Duration
+
+	windows windows
+	// confirming lets one request at a time read the record; it guards confirmed, when the newest such read began.
+	confirming sync.Mutex
+	confirmed  term.Instant
 }
 
 func newForwarder(w *Warden) (*forwarder, error) {
@@ -60,14 +70,20 @@ func newForwarder(w *Warden) (*forwarder, error) {
 	if err != nil || peer.Host == "" || peer.Scheme != "http" && peer.Scheme != "https" {
 		return nil, fmt.Errorf("HOLDFAST_PEER_APP_URL is %q: want the other site's balancer, as in https://name:443", w.cfg.PeerAppURL)
 	}
+	spare := newSpare(peer, &tls.Config{
+		// The other balancer's certificate is for the name that the clients use. A balancer speaks HTTP/2: one connection
+		// across the regions, and one handshake, for all that wait.
+		ServerName: w.cfg.AppDNSName, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+	})
 	transport := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: forwardDial}).DialContext,
-		TLSHandshakeTimeout: forwardDial, ResponseHeaderTimeout: forwardIdle, IdleConnTimeout: forwardIdle,
+		DialContext: (&net.Dialer{Timeout: forwardDial}).DialContext, DialTLSContext: spare.dial,
+		ResponseHeaderTimeout: forwardIdle, IdleConnTimeout: forwardIdle,
 		MaxIdleConnsPerHost: forwardConns, MaxResponseHeaderBytes: 64 << 10, DisableCompression: true,
-		// The other balancer's certificate is for the name that the clients use.
-		TLSClientConfig: &tls.Config{ServerName: w.cfg.AppDNSName, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2: true,
+		// A connection that carries everybody's requests must not be waited for when its other end is gone.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: forwardDial, PingTimeout: forwardDial},
 	}
-	f := &forwarder{w: w, transport: transport, slots: make(chan struct{}, forwardSlots), hold: forwardHold, limit: forwardLimit}
+	f := &forwarder{w: w, transport: transport, spare: spare, slots: make(chan struct{}, forwardSlots), hold: forwardHold, limit: forwardLimit}
 	f.proxy = &httputil.ReverseProxy{
 		Transport: transport, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -81,6 +97,12 @@ func newForwarder(w *Warden) (*forwarder, error) {
 					r.Out.Header[name] = values
 				}
 			}
+		},
+		ModifyResponse: func(r *http.Response) error {
+			if r.StatusCode < http.StatusInternalServerError {
+				windowOf(r.Request.Context()).widen()
+			}
+			return nil
 		},
 		ErrorHandler: f.failed,
 	}
@@ -105,12 +127,14 @@ func (f *forwarder) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		f.refuse(rw, "full", "too many requests are waiting for the other site")
 		return
 	}
-	if !f.await(r.Context()) {
-		f.refuse(rw, "unserved", "no site serves at the moment")
+	window, because := f.admit(r.Context())
+	if window == nil {
+		f.refuse(rw, because.result, because.reason)
 		return
 	}
+	defer window.leave()
 	// The server's own limit ends a write to who does not read. Only the context ends waiting for who does not write.
-	ctx, cancel := context.WithTimeout(r.Context(), f.limit)
+	ctx, cancel := context.WithTimeout(withWindow(r.Context(), window), f.limit)
 	defer cancel()
 	r = r.WithContext(ctx)
 	r.Body = http.MaxBytesReader(rw, r.Body, forwardBody)
@@ -118,25 +142,64 @@ func (f *forwarder) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	f.proxy.ServeHTTP(rw, r)
 }
 
-// await waits until the other site serves. It returns false if that takes too long, or if nothing is to be forwarded
-// any more: a balancer may still be sending here what it should not.
-func (f *forwarder) await(ctx context.Context) bool {
+// turnedAway is why a request is not sent on: result for the metrics, reason for who sent it.
+type turnedAway struct{ result, reason string }
+
+// admit waits until the other site serves, and then until it is the request's turn. Without a window the request must be
+// refused.
+func (f *forwarder) admit(ctx context.Context) (*window, turnedAway) {
+	arrived := f.w.boot()
 	ctx, cancel := context.WithTimeout(ctx, f.hold)
 	defer cancel()
+	if !f.await(ctx, arrived) {
+		return nil, turnedAway{"unserved", "no site serves at the moment"}
+	}
+	r, _ := f.w.record()
+	window := f.windows.of(r.Term)
+	if err := window.enter(ctx); err != nil {
+		return nil, turnedAway{"full", "too many requests are waiting for the other site"}
+	}
+	return window, turnedAway{}
+}
+
+// await waits until the other site serves. It returns false if that takes too long, or if nothing is to be forwarded
+// any more: a balancer may still be sending here what it should not.
+func (f *forwarder) await(ctx context.Context, arrived term.Instant) bool {
 	for {
 		news := f.w.news()
 		switch state, known := failover.Forward(f.w.fresh()); {
 		case state.Peer:
 			return true
 		case known && !state.Divert && !state.Moving:
-			return false
+			if !f.confirm(ctx, arrived) {
+				return false
+			}
+			continue
 		}
+		f.spare.want()
 		select {
 		case <-ctx.Done():
 			return false
 		case <-news:
 		}
 	}
+}
+
+// confirm reads the record again for a request that should not have come here: that the balancer sent it may mean that a
+// sibling has seen a hand-over begin which this warden has not. It returns false if nothing is to be learned: the record was
+// read since the request arrived, or cannot be read.
+func (f *forwarder) confirm(ctx context.Context, arrived term.Instant) bool {
+	f.confirming.Lock()
+	defer f.confirming.Unlock()
+	if f.confirmed >= arrived {
+		return false
+	}
+	began := f.w.boot()
+	if _, err := f.w.read(ctx); err != nil {
+		return false
+	}
+	f.confirmed = began
+	return true
 }
 
 func (f *forwarder) refuse(rw http.ResponseWriter, result, reason string) {
@@ -167,6 +230,11 @@ func (w *Warden) serveForward(ctx context.Context, listener net.Listener) error 
 		return errors.Join(err, listener.Close())
 	}
 	defer f.transport.CloseIdleConnections()
+	var background sync.WaitGroup
+	defer background.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	background.Go(func() { f.spare.run(ctx) })
 	return serveUntil(ctx, listener, f.server(), "forward requests")
 }
 

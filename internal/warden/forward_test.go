@@ -180,6 +180,39 @@ func TestForwardHoldsWhatItHasNotSeenYet(t *testing.T) {
 	}
 }
 
+// TestForwardAsksAboutWhatItDoesNotExpect: a request that should not come here may be the first news of a hand-over.
+func TestForwardAsksAboutWhatItDoesNotExpect(t *testing.T) {
+	other := newOtherSite(t)
+	store := newStore(t, firstRecord())
+	w, _ := quiet(t, store, "primary", "dr", func(o *Options) {
+		o.Config.PeerAppURL, o.Config.AppDNSName, o.Config.Settings.ForwardFor = other.URL, "app.example.com", time.Hour
+		o.Database = &database{state: &fence.State{
+			Installed: true, DatabaseTime: time.Unix(1000, 0), Terms: []term.Number{1}, Lease: fence.Lease{Term: 1},
+		}}
+	})
+	w.observe(t.Context())
+	<-w.loopNow // the first record
+	store.Edit(func(r *term.Record) { r.Version, r.Wanted = r.Version+1, &term.Wanted{Site: "dr", By: "operator"} })
+	f := newTestForwarder(t, w)
+	f.hold = patience
+	answered := waiting(t, f)
+	select {
+	case <-w.loopNow: // the loop looks at once, and sees the hand-over too
+	case code := <-answered:
+		t.Fatalf("answered %d", code)
+	}
+	store.Edit(func(r *term.Record) {
+		r.Version, r.Term, r.Holder, r.ServedTerm, r.MovedAt, r.Wanted = r.Version+1, 2, "dr", 2, time.Now(), nil
+	})
+	if _, err := w.read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.tellNews()
+	if code := <-answered; code != http.StatusCreated {
+		t.Errorf("answered %d", code)
+	}
+}
+
 func TestForwardRefuses(t *testing.T) {
 	other := newOtherSite(t)
 	t.Run("when nobody serves for too long", func(t *testing.T) {

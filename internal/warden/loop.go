@@ -68,6 +68,15 @@ func (w *Warden) runLoop(ctx context.Context) {
 // pause waits until the next observation is due: after d, when the record has changed hands, or soon after a step took
 // effect.
 func (w *Warden) pause(ctx context.Context, d time.Duration, busy bool, done <-chan outcome) (stillBusy, stopped bool) {
+	// A step that ended meanwhile comes first: the next observation is to know that nothing is under way.
+	select {
+	case result := <-done:
+		busy = false
+		if w.finish(result); result.effective {
+			return false, !sleep(ctx, afterEffect)
+		}
+	default:
+	}
 	timer := time.NewTimer(max(d, 0))
 	defer timer.Stop()
 	for {
@@ -80,8 +89,7 @@ func (w *Warden) pause(ctx context.Context, d time.Duration, busy bool, done <-c
 			return busy, false
 		case result := <-done:
 			busy = false
-			w.finish(result)
-			if result.effective {
+			if w.finish(result); result.effective {
 				return false, !sleep(ctx, afterEffect)
 			}
 		}

@@ -47,9 +47,10 @@ type Status struct {
 	Err error
 }
 
-// DefaultConnections carry more than a thousand payments a second, at the few milliseconds that a payment holds one. More of
-// them would only be more to connect when the writer moves, all at once, and to connect is the dearest statement there is.
-const DefaultConnections = 8
+// DefaultConnections carry some hundreds of payments a second, each of which holds one twice for a few milliseconds. More of
+// them would be more to end at the old writer and to make at the new one when the writer moves, all at once: to connect is
+// the dearest statement there is.
+const DefaultConnections = 4
 
 // SiteOptions are a site's endpoints and settings; zero settings get defaults.
 type SiteOptions struct {

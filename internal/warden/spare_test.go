@@ -1,0 +1,133 @@
+package warden
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"holdfast/internal/term"
+)
+
+// secureSite is another site that speaks TLS and HTTP/2, as a balancer does, and counts its connections.
+func secureSite(t *testing.T) (site *httptest.Server, opened *atomic.Int64) {
+	t.Helper()
+	opened = new(atomic.Int64)
+	site = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			t.Errorf("forwarded over %s", r.Proto)
+		}
+		rw.WriteHeader(http.StatusCreated)
+	}))
+	site.EnableHTTP2 = true
+	site.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	site.StartTLS()
+	t.Cleanup(site.Close)
+	return site, opened
+}
+
+// trust makes the forwarder accept the test server's certificate.
+func trust(f *forwarder, site *httptest.Server) {
+	f.spare.dialer.Config = &tls.Config{
+		RootCAs: site.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com",
+		NextProtos: f.spare.dialer.Config.NextProtos, MinVersion: tls.VersionTLS12,
+	}
+}
+
+// TestForwardHasAConnectionReady: while a request waits for the other site the connection to it is made, and then carries it
+// and those after it.
+func TestForwardHasAConnectionReady(t *testing.T) {
+	site, opened := secureSite(t)
+	w, store := movedSite(t, site.URL, false)
+	f := newTestForwarder(t, w)
+	trust(f, site)
+	f.hold = patience
+	go f.spare.run(t.Context())
+	answered := waiting(t, f)
+	eventually(t, "a connection is ready", func() error {
+		if !f.spare.fresh() {
+			return errors.New("none is made")
+		}
+		return nil
+	})
+	store.Edit(func(r *term.Record) { r.Version, r.ServedTerm = r.Version+1, r.Term })
+	w.observe(t.Context())
+	w.tellNews()
+	if code := <-answered; code != http.StatusCreated {
+		t.Fatalf("answered %d", code)
+	}
+	for range 3 {
+		if code := pay(f, nil).Code; code != http.StatusCreated {
+			t.Fatalf("answered %d", code)
+		}
+	}
+	if n := opened.Load(); n != 1 {
+		t.Errorf("%d connections were opened", n)
+	}
+}
+
+func TestSpareConnectionIsNotUsedOld(t *testing.T) {
+	site, _ := secureSite(t)
+	peer, err := url.Parse(site.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSpare(peer, &tls.Config{InsecureSkipVerify: true})
+	stopped := make(chan struct{})
+	go func() {
+		s.run(t.Context())
+		close(stopped)
+	}()
+	s.want()
+	eventually(t, "a connection is ready", func() error {
+		if !s.fresh() {
+			return errors.New("none is made")
+		}
+		return nil
+	})
+	s.mu.Lock()
+	old := s.conn
+	s.made = s.made.Add(-spareLife)
+	s.mu.Unlock()
+	conn, err := s.dial(t.Context(), "tcp", s.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if conn == old {
+		t.Error("a connection that the other side may have closed was used")
+	}
+	s.want()
+	eventually(t, "a new connection is ready", func() error {
+		if !s.fresh() {
+			return errors.New("none is made")
+		}
+		return nil
+	})
+	if err := old.SetDeadline(time.Now()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the old connection is still open: %v", err)
+	}
+}
+
+func TestSpareDialsWhereTheTransportDoes(t *testing.T) {
+	for given, want := range map[string]string{
+		"https://app.example.com": "app.example.com:https", "https://app.example.com:8443": "app.example.com:8443", "https://[::1]": "[::1]:https",
+	} {
+		peer, err := url.Parse(given)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := newSpare(peer, nil).address(); got != want {
+			t.Errorf("%s: %s, want %s", given, got, want)
+		}
+	}
+}
