@@ -16,6 +16,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -245,6 +246,7 @@ type Server struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
 	err    error
+	killed sync.Once
 	// logStart is how long the log was, in bytes, before this start.
 	logStart int64
 }

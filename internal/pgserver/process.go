@@ -23,7 +23,11 @@ const goneLimit = 5 * time.Second
 // lead sessions of their own, so a signal to the postmaster's group would let them answer a moment longer; the
 // postmaster is stopped first so that it starts no new one in between. What a killed server leaves behind (its lock
 // file, the id of its shared memory) is removed, so that neither a reused pid nor a leak stands in the way of a restart.
-func (s *Server) Kill() {
+// That is done once: whoever else kills it waits, and by the time that they come back another server may run on the volume,
+// whose files these are then.
+func (s *Server) Kill() { s.killed.Do(s.kill) }
+
+func (s *Server) kill() {
 	select {
 	case <-s.exited:
 	default:

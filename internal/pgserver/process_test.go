@@ -34,7 +34,12 @@ func TestKilledServerLeavesNothingBehindAndStartsAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pgservertest.Run(t, in, s.Config)
+	again := pgservertest.Run(t, in, s.Config)
+	s.Kill() // somebody else who has seen it end
+	if _, err := os.Stat(filepath.Join(s.DataDir, "postmaster.pid")); err != nil {
+		t.Errorf("the next server's lock file: %v", err)
+	}
+	again.Kill()
 }
 
 // sharedMemory reads the id of a server's segment from its lock file.

@@ -123,5 +123,8 @@ func TestHurry(t *testing.T) {
 		if hurried(time.Hour) {
 			t.Errorf("%s: hurried for an hour", name)
 		}
+		if _, reuse := failover.Pace(at(time.Second, c.change), true, time.Second); reuse > 0 {
+			t.Errorf("%s: hurried while a step is under way", name)
+		}
 	}
 }

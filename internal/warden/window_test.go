@@ -19,36 +19,34 @@ func enter(w *window) bool {
 	return <-entered == nil
 }
 
+// room fills a window and returns how many it let in.
+func room(w *window) (n int) {
+	for enter(w) {
+		n++
+	}
+	return n
+}
+
 func TestWindowWidensWithEachAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWindow()
-		for i := range forwardFirst {
-			if !enter(w) {
-				t.Fatalf("request %d has to wait", i)
-			}
-		}
-		if enter(w) {
-			t.Fatal("more than the first are let in before anything is answered")
+		if n := room(w); n != forwardFirst {
+			t.Fatalf("%d are let in before anything is answered", n)
 		}
 		w.leave()
-		if !enter(w) || enter(w) {
-			t.Fatal("what ends without an answer makes room for one")
+		if n := room(w); n != 1 {
+			t.Fatalf("what ends without an answer makes room for %d", n)
 		}
 		w.widen()
 		w.leave()
-		if !enter(w) || !enter(w) || enter(w) {
-			t.Fatal("an answer makes room for two")
+		if n := room(w); n != 2 {
+			t.Fatalf("an answer makes room for %d", n)
 		}
 		for range 2 * forwardSlots {
 			w.widen()
 		}
-		for i := range forwardSlots - forwardFirst - 1 {
-			if !enter(w) {
-				t.Fatalf("%d are let in at most", forwardFirst+1+i)
-			}
-		}
-		if enter(w) {
-			t.Error("more than forwardSlots are let in")
+		if n := room(w) + forwardFirst + 1; n != forwardSlots {
+			t.Errorf("%d are let in at most", n)
 		}
 	})
 }
