@@ -35,20 +35,43 @@ typed='^TestTypedAtATwin$'
 stage_twin() {
 	make build &&
 		go test -timeout 5m -run "$alone" ./cmd/holdfast &&
+		lint_beside &&
 		# shellcheck disable=SC2046
 		go test -p 2 -timeout 15m -skip "$alone|$typed" $(packages "$heavy")
 }
 
+# Terraform's own tests run beside the packages, and are shown after them.
 stage_terraform() {
-	scripts/terraform -chdir=infra init -backend=false -no-color >/dev/null &&
-		scripts/terraform -chdir=infra test -no-color &&
-		# shellcheck disable=SC2046
-		go test -p 2 -timeout 10m $(packages "$terraform")
+	local result=0 log=$scratch/terraform own
+	scripts/terraform -chdir=infra init -backend=false -no-color >/dev/null || return 1
+	scripts/terraform -chdir=infra test -no-color >"$log" 2>&1 &
+	own=$!
+	# shellcheck disable=SC2046
+	go test -p 2 -timeout 10m $(packages "$terraform") || result=1
+	wait "$own" || result=1
+	cat "$log"
+	return "$result"
 }
 
-stage_lint() { scripts/lint.sh; }
+# The twin's tests wait more than they work, so the linters run beside them, where both are wanted, and are shown in their turn.
+lint=
+lint_beside() {
+	[[ " ${stages[*]} " == *" lint "* ]] || return 0
+	setsid nice -n 19 scripts/lint.sh >"$scratch/lint" 2>&1 &
+	lint=$!
+}
+
+stage_lint() {
+	[ -n "$lint" ] || { scripts/lint.sh; return; }
+	local result=0
+	wait "$lint" || result=1
+	lint=
+	cat "$scratch/lint"
+	return "$result"
+}
 
 [ $# -gt 0 ] || set -- unit simulation twin terraform lint
+stages=("$@")
 scripts/setup.sh || exit 1
 # What setup provides must not be skipped quietly.
 export HOLDFAST_REQUIRE_TOOLS=1
@@ -61,10 +84,11 @@ HOLDFAST_TEST_PATTERNS=${TMPDIR:-/tmp}/holdfast-patterns-$(printf %s "$root" | c
 export HOLDFAST_TEST_PATTERNS
 rm -rf "$HOLDFAST_TEST_PATTERNS"
 mkdir -m 755 "$HOLDFAST_TEST_PATTERNS" || exit 1
-trap 'rm -rf "$HOLDFAST_TEST_PATTERNS"' EXIT
+scratch=$(mktemp -d) || exit 1
+trap '[ -z "$lint" ] || kill -- -"$lint" 2>/dev/null; rm -rf "$HOLDFAST_TEST_PATTERNS" "$scratch"' EXIT
 
 report=() failed=0 all=$SECONDS
-for stage in "$@"; do
+for stage in "${stages[@]}"; do
 	declare -F "stage_$stage" >/dev/null || die "test: unknown stage '$stage': unit, simulation, twin, terraform or lint"
 	say "== $stage"
 	started=$SECONDS

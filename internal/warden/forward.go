@@ -2,7 +2,6 @@ package warden
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -45,6 +44,8 @@ const (
 	// answer, and for that to go through to who asked, each as long as a balancer would wait. Neither an answer that
 	// trickles nor a reader that does keeps its slot for longer.
 	forwardLimit = forwardHold + forwardRead + 2*forwardIdle
+	// forwardHeaders bounds an answer's headers, in bytes.
+	forwardHeaders = 64 << 10
 	// forwardConns is how many idle connections to the other site are kept.
 	forwardConns = 256
 )
@@ -53,8 +54,7 @@ const (
 type forwarder struct {
 	w         *Warden
 	proxy     *httputil.ReverseProxy
-	transport *http.Transport
-	spare     *spare
+	transport *forwardTransport
 	slots     chan struct{}
 	// hold and limit are forwardHold and forwardLimit unless a test says otherwise.
 	hold, limit time.Duration
@@ -70,22 +70,10 @@ func newForwarder(w *Warden) (*forwarder, error) {
 	if err != nil || peer.Host == "" || peer.Scheme != "http" && peer.Scheme != "https" {
 		return nil, fmt.Errorf("HOLDFAST_PEER_APP_URL is %q: want the other site's balancer, as in https://name:443", w.cfg.PeerAppURL)
 	}
-	spare := newSpare(peer, &tls.Config{
-		// The other balancer's certificate is for the name that the clients use. A balancer speaks HTTP/2: one connection
-		// across the regions, and one handshake, for all that wait.
-		ServerName: w.cfg.AppDNSName, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
-	})
-	transport := &http.Transport{
-		DialContext: (&net.Dialer{Timeout: forwardDial}).DialContext, DialTLSContext: spare.dial,
-		ResponseHeaderTimeout: forwardIdle, IdleConnTimeout: forwardIdle,
-		MaxIdleConnsPerHost: forwardConns, MaxResponseHeaderBytes: 64 << 10, DisableCompression: true,
-		ForceAttemptHTTP2: true,
-		// A connection that carries everybody's requests must not be waited for when its other end is gone.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: forwardDial, PingTimeout: forwardDial},
-	}
-	f := &forwarder{w: w, transport: transport, spare: spare, slots: make(chan struct{}, forwardSlots), hold: forwardHold, limit: forwardLimit}
+	f := &forwarder{w: w, slots: make(chan struct{}, forwardSlots), hold: forwardHold, limit: forwardLimit}
+	f.transport = newForwardTransport(peer, w.cfg.AppDNSName)
 	f.proxy = &httputil.ReverseProxy{
-		Transport: transport, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
+		Transport: f.transport, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = peer.Scheme, peer.Host
 			r.Out.URL.RawQuery = r.In.URL.RawQuery
@@ -176,7 +164,7 @@ func (f *forwarder) await(ctx context.Context, arrived term.Instant) bool {
 			}
 			continue
 		}
-		f.spare.want()
+		f.transport.spare.want()
 		select {
 		case <-ctx.Done():
 			return false
@@ -234,7 +222,7 @@ func (w *Warden) serveForward(ctx context.Context, listener net.Listener) error 
 	defer background.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	background.Go(func() { f.spare.run(ctx) })
+	background.Go(func() { f.transport.spare.run(ctx) })
 	return serveUntil(ctx, listener, f.server(), "forward requests")
 }
 

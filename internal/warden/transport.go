@@ -5,10 +5,50 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"net/http"
 	"net/url"
 	"sync"
 	"time"
 )
+
+// forwardTransport sends requests to the other site's balancer over HTTP/2, which balancers speak: one connection across the
+// regions, and one handshake, for all. What asks to go over to another protocol (a WebSocket) can do so from HTTP/1.1 only.
+type forwardTransport struct {
+	spare *spare
+	both  http.Transport
+	older http.Transport
+}
+
+func newForwardTransport(peer *url.URL, name string) *forwardTransport {
+	// The other balancer's certificate is for the name that the clients use.
+	config := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12}
+	t := &forwardTransport{spare: newSpare(peer, config)}
+	for _, transport := range []*http.Transport{&t.both, &t.older} {
+		transport.DialContext = (&net.Dialer{Timeout: forwardDial}).DialContext
+		transport.TLSClientConfig, transport.TLSHandshakeTimeout = config.Clone(), forwardDial
+		transport.ResponseHeaderTimeout, transport.IdleConnTimeout = forwardIdle, forwardIdle
+		transport.MaxIdleConnsPerHost, transport.MaxResponseHeaderBytes = forwardConns, forwardHeaders
+		transport.DisableCompression = true
+	}
+	t.both.DialTLSContext, t.both.ForceAttemptHTTP2 = t.spare.dial, true
+	// A connection that carries everybody's requests must not be waited for when its other end is gone.
+	t.both.HTTP2 = &http.HTTP2Config{SendPingTimeout: forwardDial, PingTimeout: forwardDial}
+	return t
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *forwardTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("Upgrade") != "" {
+		return t.older.RoundTrip(r)
+	}
+	return t.both.RoundTrip(r)
+}
+
+// CloseIdleConnections closes what no request uses.
+func (t *forwardTransport) CloseIdleConnections() {
+	t.both.CloseIdleConnections()
+	t.older.CloseIdleConnections()
+}
 
 // spareLife is how long a spare connection is good for: half of the silence after which a balancer closes one by default.
 const spareLife = forwardIdle / 2
@@ -26,6 +66,8 @@ type spare struct {
 }
 
 func newSpare(peer *url.URL, config *tls.Config) *spare {
+	config = config.Clone()
+	config.NextProtos = []string{"h2", "http/1.1"}
 	return &spare{
 		// The dialer's timeout covers the handshake too.
 		dialer: tls.Dialer{NetDialer: &net.Dialer{Timeout: forwardDial}, Config: config},

@@ -1,8 +1,10 @@
 package warden
 
 import (
+	"bufio"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +21,21 @@ func secureSite(t *testing.T) (site *httptest.Server, opened *atomic.Int64) {
 	t.Helper()
 	opened = new(atomic.Int64)
 	site = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			rw.Header().Set("Connection", "Upgrade")
+			rw.Header().Set("Upgrade", "echo")
+			rw.WriteHeader(http.StatusSwitchingProtocols)
+			conn, stream, err := http.NewResponseController(rw).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			line, _ := stream.ReadString('\n')
+			_, _ = stream.WriteString(line)
+			_ = stream.Flush()
+			return
+		}
 		if r.ProtoMajor != 2 {
 			t.Errorf("forwarded over %s", r.Proto)
 		}
@@ -37,9 +54,40 @@ func secureSite(t *testing.T) (site *httptest.Server, opened *atomic.Int64) {
 
 // trust makes the forwarder accept the test server's certificate.
 func trust(f *forwarder, site *httptest.Server) {
-	f.spare.dialer.Config = &tls.Config{
-		RootCAs: site.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com",
-		NextProtos: f.spare.dialer.Config.NextProtos, MinVersion: tls.VersionTLS12,
+	for _, config := range []*tls.Config{f.transport.spare.dialer.Config, f.transport.older.TLSClientConfig} {
+		config.RootCAs, config.ServerName = site.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, "example.com"
+	}
+}
+
+// TestForwardLetsARequestGoOverToAnotherProtocol: HTTP/2 has no Upgrade.
+func TestForwardLetsARequestGoOverToAnotherProtocol(t *testing.T) {
+	site, _ := secureSite(t)
+	w, _ := movedSite(t, site.URL, true)
+	f := newTestForwarder(t, w)
+	trust(f, site)
+	front := httptest.NewServer(f)
+	defer front.Close()
+	client, err := net.Dial("tcp", front.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(client, "GET /socket HTTP/1.1\r\nHost: app.example.com\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer := bufio.NewReader(client)
+	response, err := http.ReadResponse(answer, nil)
+	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%v, %v", response, err)
+	}
+	if _, err := io.WriteString(client, "hello\n"); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := answer.ReadString('\n'); line != "hello\n" {
+		t.Errorf("the other side says %q, %v", line, err)
 	}
 }
 
@@ -51,10 +99,10 @@ func TestForwardHasAConnectionReady(t *testing.T) {
 	f := newTestForwarder(t, w)
 	trust(f, site)
 	f.hold = patience
-	go f.spare.run(t.Context())
+	go f.transport.spare.run(t.Context())
 	answered := waiting(t, f)
 	eventually(t, "a connection is ready", func() error {
-		if !f.spare.fresh() {
+		if !f.transport.spare.fresh() {
 			return errors.New("none is made")
 		}
 		return nil
@@ -126,7 +174,7 @@ func TestSpareDialsWhereTheTransportDoes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := newSpare(peer, nil).address(); got != want {
+		if got := newSpare(peer, &tls.Config{}).address(); got != want {
 			t.Errorf("%s: %s, want %s", given, got, want)
 		}
 	}
