@@ -395,7 +395,7 @@ func decideHandover(o *Observation) Decision {
 // decideSeal starts a hand-over only towards a site that can take it, because from the seal on nobody takes writes.
 func decideSeal(o *Observation) Decision {
 	r := &o.Store.Record
-	if refusal, shut := peerGate(o); shut {
+	if refusal, shut := takerGate(o); shut {
 		if o.For.Wanted >= o.Settings.HandoffTimeout {
 			next := following(*r)
 			next.Wanted = nil

@@ -236,6 +236,14 @@ func servingCases() []decision {
 func switchoverCases() []decision {
 	return []decision{
 		{"switchover: seal", wanted(serving()), nil, failover.Seal, "operator"},
+		{"switchover: ready, but not in view of the request", wanted(serving()), func(o *failover.Observation) {
+			o.Store.Record.Wanted = &term.Wanted{Site: "dr", By: "operator", At: time.Unix(2000, 0)}
+			o.PeerBeacon.Request = time.Unix(1000, 0)
+		}, failover.Wait, "not ready"},
+		{"switchover: ready in view of the request", wanted(serving()), func(o *failover.Observation) {
+			o.Store.Record.Wanted = &term.Wanted{Site: "dr", By: "operator", At: time.Unix(2000, 0)}
+			o.PeerBeacon.Request = time.Unix(2000, 0)
+		}, failover.Seal, "operator"},
 		{"switchover: target not ready", wanted(serving()), func(o *failover.Observation) { o.PeerBeacon.Ready = false }, failover.Wait, "not ready"},
 		{"switchover: target never ready", wanted(serving()), func(o *failover.Observation) { o.PeerBeacon.Ready = false; o.For.Wanted = time.Hour }, failover.ClearWanted, "in time"},
 		{"switchover: drain", wanted(serving()), func(o *failover.Observation) { o.Database.SealedTerm = 7 }, failover.Drain, "sealed"},

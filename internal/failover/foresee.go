@@ -42,6 +42,9 @@ func (f *rehearsal) act() bool {
 		if o.Site == f.silent {
 			continue
 		}
+		if peer := f.sites[1-i]; peer.Site != f.silent {
+			o.PeerBeacon.Request = Request(*peer)
+		}
 		if d := Decide(*o); d.Step != Wait {
 			f.note(o, d)
 			f.apply(o, f.sites[1-i], d)

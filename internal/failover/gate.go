@@ -226,6 +226,21 @@ func peerGate(o *Observation) (Refusal, bool) {
 	return Refusal{}, false
 }
 
+// takerGate is the gate of a hand-over that is asked for: that the other site is ready has to be said in view of the request,
+// because with it the site needs the capacity for this one's load (see Capacity).
+func takerGate(o *Observation) (Refusal, bool) {
+	if refusal, shut := peerGate(o); shut {
+		return refusal, true
+	}
+	if asked := requestIn(&o.Store.Record); !o.PeerBeacon.Request.Equal(asked) {
+		return Refusal{
+			Gate: gatePeerReady, Current: "its beacon does not take the request into account yet", Wanted: "ready for the hand-over asked for at " + asked.Format(time.RFC3339),
+			Remedy: "nothing: it comes within a renewal; if it does not, update the wardens of " + o.Peer,
+		}, true
+	}
+	return Refusal{}, false
+}
+
 // Readiness says whether the site could take over now, for its beacon.
 func Readiness(o Observation) (ready bool, because string) {
 	r := &o.Store.Record

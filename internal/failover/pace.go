@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"slices"
 	"time"
 
 	"holdfast/internal/term"
@@ -28,9 +29,33 @@ func ChangedHands(a, b term.Record) bool {
 	return a.Term != b.Term || a.State != b.State || a.ServedTerm != b.ServedTerm || (a.Wanted == nil) != (b.Wanted == nil)
 }
 
+// OnlyRenewed: nothing but renewals lies between two records, so that what was observed beside the first one holds beside the
+// second.
+func OnlyRenewed(a, b term.Record) bool {
+	return !ChangedHands(a, b) && requestIn(&a).Equal(requestIn(&b)) && slices.Equal(a.TailOf, b.TailOf)
+}
+
+// requestIn is when the hand-over that a record asks for was asked for, zero if it asks for none.
+func requestIn(r *term.Record) time.Time {
+	if r.Wanted == nil {
+		return time.Time{}
+	}
+	return r.Wanted.At
+}
+
+// Request is what a site's beacon says of the request for a hand-over that the site has taken into account, readiness and
+// capacity included: when it was asked for. Zero is none.
+func Request(o Observation) time.Time {
+	if r := &o.Store.Record; r.Wanted != nil && r.Wanted.Site == o.Site {
+		return r.Wanted.At
+	}
+	return time.Time{}
+}
+
 // News: a beacon says something that the other site may be waiting for, so it is written at once.
 func News(last, next term.Beacon) bool {
-	return next.Ready != last.Ready || next.LineageTerm != last.LineageTerm || next.DrainedTerm != last.DrainedTerm
+	return next.Ready != last.Ready || next.LineageTerm != last.LineageTerm || next.DrainedTerm != last.DrainedTerm ||
+		!next.Request.Equal(last.Request)
 }
 
 // Attempt is the step that a warden has begun last.

@@ -60,17 +60,17 @@ const rounds = 2
 
 // DrainAfter waits until every transaction and snapshot that is older than the seal of the term is gone; those that
 // are still there after the grace period are terminated. Then it reads the position that contains everything ever
-// committed under the term, and only then sets drained_term. Errors: [ErrNotSealed], [ErrStaleTerm] if a later term
-// holds the lease, [ErrPreparedTransactions], [ErrPrivilege]; when ctx ends first nothing is recorded.
+// committed under the term, and only then sets drained_term. Errors: [ErrNotSealed], [ErrSealUnpublished], [ErrStaleTerm] if
+// a later term holds the lease, [ErrPreparedTransactions], [ErrPrivilege]; when ctx ends first nothing is recorded.
 func DrainAfter(ctx context.Context, db DB, n term.Number, grace time.Duration) (position string, err error) {
 	operation := fmt.Sprintf("drain term %d", n)
 	var sealed, current term.Number
 	var prepared int
-	var allowed bool
+	var published, allowed bool
 	var boundary string
 	// This statement sees the seal, so whatever begins after it sees it too. It also takes a transaction id, the
 	// boundary: every snapshot or transaction that could have missed the seal has a smaller one.
-	err = db.QueryRow(ctx, drainCheckSQL).Scan(&current, &sealed, &prepared, &allowed, &boundary)
+	err = db.QueryRow(ctx, drainCheckSQL).Scan(&current, &sealed, &published, &prepared, &allowed, &boundary)
 	switch {
 	case err != nil:
 		return "", explain(operation, err)
@@ -78,6 +78,8 @@ func DrainAfter(ctx context.Context, db DB, n term.Number, grace time.Duration) 
 		return "", fmt.Errorf("%s: %w (only terms up to %d are)", operation, ErrNotSealed, sealed)
 	case current > n:
 		return "", fmt.Errorf("%s: %w (%d)", operation, ErrStaleTerm, current)
+	case !published:
+		return "", fmt.Errorf("%s: %w", operation, ErrSealUnpublished)
 	case prepared != 0:
 		return "", fmt.Errorf("%s: %w", operation, ErrPreparedTransactions)
 	case !allowed:

@@ -43,9 +43,20 @@ func testDrainRefuses(t *testing.T, dsn string) {
 	extend(t, conn, 4, time.Minute)
 	_, err := fence.Drain(ctx, conn, 4)
 	wantError(t, err, fence.ErrNotSealed)
+	// Whoever owns the schema has parted the check from the row: the term must not be handed over.
+	mustExec(t, conn, "ALTER TABLE holdfast.write_lease DISABLE TRIGGER publish")
 	if err := fence.Seal(ctx, conn, 4); err != nil {
 		t.Fatal(err)
 	}
+	mustExec(t, conn, "INSERT INTO ledger VALUES (1)")
+	_, err = fence.Drain(ctx, conn, 4)
+	wantError(t, err, fence.ErrSealUnpublished)
+	mustExec(t, conn, "ALTER TABLE holdfast.write_lease ENABLE ALWAYS TRIGGER publish")
+	if err := fence.Seal(ctx, conn, 4); err != nil {
+		t.Fatal(err)
+	}
+	_, err = conn.Exec(ctx, "INSERT INTO ledger VALUES (2)")
+	wantRefused(t, err)
 	position, err := fence.Drain(ctx, conn, 4)
 	if err != nil || position == "" {
 		t.Fatalf("got %q, %v", position, err)

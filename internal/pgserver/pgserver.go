@@ -324,12 +324,19 @@ const (
 // saysReady reads the status that the postmaster keeps in its data directory. The file of an earlier server that was killed
 // may still be there.
 func (s *Server) saysReady() bool {
-	data, err := os.ReadFile(filepath.Join(s.DataDir, "postmaster.pid"))
-	if err != nil {
-		return false
-	}
-	lines := strings.Split(string(data), "\n")
+	lines := s.lockLines()
 	return len(lines) > statusLine && lines[pidLine] == strconv.Itoa(s.Pid()) && strings.TrimSpace(lines[statusLine]) == "ready"
+}
+
+func (s *Server) lockFile() string { return filepath.Join(s.DataDir, "postmaster.pid") }
+
+// lockLines are the lines of the lock file, none if it is not there.
+func (s *Server) lockLines() []string {
+	data, err := os.ReadFile(s.lockFile())
+	if err != nil {
+		return nil
+	}
+	return strings.Split(string(data), "\n")
 }
 
 // Stop asks for a fast shutdown (every client is disconnected, everything is flushed and sent to the standbys) and

@@ -23,8 +23,7 @@ const goneLimit = 5 * time.Second
 // lead sessions of their own, so a signal to the postmaster's group would let them answer a moment longer; the
 // postmaster is stopped first so that it starts no new one in between. What a killed server leaves behind (its lock
 // file, the id of its shared memory) is removed, so that neither a reused pid nor a leak stands in the way of a restart.
-// That is done once: whoever else kills it waits, and by the time that they come back another server may run on the volume,
-// whose files these are then.
+// That is done once, and only to its own: another server may run on the volume by then, whose files these are.
 func (s *Server) Kill() { s.killed.Do(s.kill) }
 
 func (s *Server) kill() {
@@ -38,8 +37,17 @@ func (s *Server) kill() {
 		<-s.exited
 		waitGone(pids[1:])
 	}
+	if !s.hasLockFile() {
+		return
+	}
 	ReleaseSharedMemory(s.DataDir)
-	_ = os.Remove(filepath.Join(s.DataDir, "postmaster.pid"))
+	_ = os.Remove(s.lockFile())
+}
+
+// hasLockFile says that the volume's lock file is this server's.
+func (s *Server) hasLockFile() bool {
+	lines := s.lockLines()
+	return len(lines) > pidLine && lines[pidLine] == strconv.Itoa(s.Pid())
 }
 
 // Freeze stops the postmaster and all its children (SIGSTOP), as when a machine hangs: connections stay open and

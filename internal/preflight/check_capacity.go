@@ -100,11 +100,14 @@ func (p *preflight) checkCapacity(ctx context.Context) []Finding {
 	if err != nil {
 		return append(findings, of(p.standby).unknown("autoscaling", err, "room for the active site's tasks", remedyAsk))
 	}
-	if maximum > 0 {
-		findings = append(findings, of(p.standby).want(maximum >= running[p.active.Name], "autoscaling maximum", maximum,
-			fmt.Sprintf("at least %d, what %s runs", running[p.active.Name], p.active.Name), "raise max_tasks of the site in the Terraform"))
+	enough := fmt.Sprintf("at least %d, what %s runs", running[p.active.Name], p.active.Name)
+	if maximum == 0 {
+		have := running[p.standby.Name]
+		return append(findings, of(p.standby).want(have >= running[p.active.Name], "tasks without autoscaling", have, enough,
+			"give service "+p.standby.AppService+" a scalable target, whose floor the wardens raise before a move, or run there all the time what the active site runs"))
 	}
-	return findings
+	return append(findings, of(p.standby).want(maximum >= running[p.active.Name], "autoscaling maximum", maximum, enough,
+		"raise max_tasks of the site in the Terraform"))
 }
 
 // Limits of the canary.

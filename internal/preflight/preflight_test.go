@@ -191,6 +191,7 @@ var breakages = []breakage{
 	{"capacity", "application tasks", preflight.Fail, func(w *world) { service(w, "app-dr", 0, 0) }},
 	{"capacity", "healthy targets", preflight.Fail, func(w *world) { w.health[group("app", "dr")] = []aws.Target{{State: "unhealthy"}} }},
 	{"capacity", "autoscaling maximum", preflight.Fail, func(w *world) { w.maximum = 1 }},
+	{"capacity", "tasks without autoscaling", preflight.Fail, func(w *world) { w.maximum = 0; service(w, "app-dr", 1, 1) }},
 	{"canary", "a new task", preflight.Fail, func(w *world) { w.errs["run"] = errors.New("RESOURCE:ENI") }},
 	{"canary", "a new task", preflight.Fail, func(w *world) {
 		w.canary = []aws.Task{{LastStatus: "PENDING"}, {LastStatus: "RUNNING"}, {LastStatus: "STOPPED", StoppedReason: "exit 1"}}

@@ -90,6 +90,8 @@ type Beacon struct {
 	// Ready says that the site could take over now; NotReadyBecause says why not.
 	Ready           bool   `json:"ready" dynamodbav:"ready"`
 	NotReadyBecause string `json:"not_ready_because,omitempty" dynamodbav:"not_ready_because,omitempty"`
+	// Request is when the hand-over to the site was asked for that Ready takes into account, zero if the site has seen none.
+	Request time.Time `json:"request" dynamodbav:"request"`
 	// WaitsFor are the gates that keep the site's wardens from what they would do next, each with what would open it.
 	WaitsFor []string `json:"waits_for,omitempty" dynamodbav:"waits_for,omitempty"`
 	// LineageTerm is the highest term in the site's database, DrainedTerm the highest term whose seal and drain the

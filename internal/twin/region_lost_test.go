@@ -84,6 +84,12 @@ func bringUp(ctx context.Context, t *testing.T, speed float64) *twin.Twin {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return bringUpTopology(ctx, t, topo, speed)
+}
+
+// bringUpTopology is bringUp for another deployment.
+func bringUpTopology(ctx context.Context, t *testing.T, topo topology.Topology, speed float64) *twin.Twin {
+	t.Helper()
 	tw, err := twin.Up(ctx, twin.Options{
 		Topology: topo, Speed: speed, AcquirerURL: "http://127.0.0.1:1", // nobody pays here
 		Images: images(t), Logger: slog.New(slog.DiscardHandler),

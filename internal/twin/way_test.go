@@ -51,3 +51,13 @@ func (t *Twin) ReplaceTasks(ctx context.Context, region, cluster, service string
 	_, err := t.scheduler.UpdateService(ctx, region, cluster, service, ecs.Update{ForceNewDeployment: true})
 	return err
 }
+
+// Floor is the least number of tasks that autoscaling leaves a service, -1 if it does not scale.
+func (t *Twin) Floor(region, service string) int {
+	for _, target := range t.monitor.scaler.Targets(region) {
+		if strings.HasSuffix(target.ResourceID, "/"+service) {
+			return target.Min
+		}
+	}
+	return -1
+}

@@ -21,14 +21,14 @@ func (w *Warden) execute(ctx context.Context, o failover.Observation, d failover
 		if err := w.stillApproved(ctx, o, d); err != nil {
 			return outcome{err: err}
 		}
-		return w.writeStep(ctx, d, true)
+		return w.writeStep(ctx, o.Store.Record, d, true)
 	case failover.TakeBack:
-		return w.writeStep(ctx, d, true)
+		return w.writeStep(ctx, o.Store.Record, d, true)
 	case failover.Serve, failover.Grant, failover.Release, failover.Want, failover.ClearWanted, failover.ClearTail:
-		return w.writeStep(ctx, d, false)
+		return w.writeStep(ctx, o.Store.Record, d, false)
 	}
 	if d.Record != nil {
-		if written := w.writeStep(ctx, d, false); written.err != nil {
+		if written := w.writeStep(ctx, o.Store.Record, d, false); written.err != nil {
 			return written
 		}
 	}
@@ -62,17 +62,18 @@ func (w *Warden) limited(ctx context.Context, limit time.Duration, do func(conte
 	return outcome{effective: err == nil, detail: detail, err: err}
 }
 
-// stepTries is how often a step's record is written, decided anew each time, if a renewal or a sibling comes first. That is
-// common, and to observe everything again takes longer.
+// stepTries is how often a step's record is written, decided anew each time, if a renewal comes first. That is common, and to
+// observe everything again takes longer.
 const stepTries = 3
 
-func (w *Warden) writeStep(ctx context.Context, d failover.Decision, renews bool) outcome {
+// writeStep writes what was decided on the record seen.
+func (w *Warden) writeStep(ctx context.Context, seen term.Record, d failover.Decision, renews bool) outcome {
 	for tries := stepTries; ; tries-- {
 		result := w.writeOnce(ctx, d, renews)
 		if tries == 1 || !errors.Is(result.err, term.ErrConflict) {
 			return result
 		}
-		again, same := w.decideAgain(d)
+		again, same := w.decideAgain(seen, d)
 		if !same {
 			return result
 		}
@@ -92,12 +93,13 @@ func (w *Warden) writeOnce(ctx context.Context, d failover.Decision, renews bool
 	return outcome{effective: true, detail: fmt.Sprintf("version %d, term %d", d.Record.Version, d.Record.Term)}
 }
 
-// decideAgain decides on what the store said last, after a write of d has lost to another one. It returns false if something
-// else is to be done now, or if what is decided rests on an approval, which must be looked for again (P17).
-func (w *Warden) decideAgain(d failover.Decision) (failover.Decision, bool) {
+// decideAgain decides on what the store said last, after a write of d, decided on the record seen, has lost to another one. It
+// returns false if that was more than a renewal, because what the rest of the observation says belongs to another phase then;
+// if something else is to be done now; and if what is decided rests on an approval, which must be looked for again (P17).
+func (w *Warden) decideAgain(seen term.Record, d failover.Decision) (failover.Decision, bool) {
 	o := w.observation()
 	again := w.decide(o)
-	return again, again.Step == d.Step && again.Record != nil && !failover.RestsOnApproval(o, again)
+	return again, failover.OnlyRenewed(seen, o.Store.Record) && again.Step == d.Step && again.Record != nil && !failover.RestsOnApproval(o, again)
 }
 
 // stillApproved says why the term must not be taken now, if that was decided because of an approval which does not stand any
@@ -198,6 +200,7 @@ func (w *Warden) recordTerm(ctx context.Context, n term.Number) outcome {
 	if err := w.db.RecordTerm(trusted, n, w.cfg.Site); err != nil {
 		return outcome{err: err}
 	}
+	w.noteRecorded(n)
 	w.extend(ctx)
 	return outcome{effective: true, detail: fmt.Sprintf("term %d is in the lineage", n)}
 }

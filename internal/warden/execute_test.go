@@ -34,6 +34,7 @@ func TestStepIsDecidedAgainWhenAnotherWriteComesFirst(t *testing.T) {
 		"two renewals":          {2, renewal, true},
 		"renewals without end":  {stepTries, renewal, false},
 		"what makes it useless": {1, func(r *term.Record) { r.ServedTerm = r.Term }, false},
+		"another request":       {1, func(r *term.Record) { r.Wanted = &term.Wanted{Site: "dr", At: time.Now()} }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := firstRecord()
@@ -53,7 +54,7 @@ func TestStepIsDecidedAgainWhenAnotherWriteComesFirst(t *testing.T) {
 			})
 			w.observe(t.Context())
 			others(memory, replica, c.writes, c.change)
-			result := w.writeStep(t.Context(), w.decide(w.observation()), false)
+			result := w.writeStep(t.Context(), w.observation().Store.Record, w.decide(w.observation()), false)
 			if written := result.err == nil; written != c.written || !result.effective {
 				t.Fatalf("%+v", result)
 			}
@@ -84,7 +85,7 @@ func TestNothingIsWrittenAgainOnAnOldApproval(t *testing.T) {
 	w.memory.Own.Approval = &term.Approval{Term: 1, By: "operator", Expires: time.Now().Add(time.Hour)}
 	w.memory.mu.Unlock()
 	others(memory, replica, 1, func(r *term.Record) { r.Renewal++ })
-	result := w.writeStep(t.Context(), w.decide(w.observation()), true)
+	result := w.writeStep(t.Context(), w.observation().Store.Record, w.decide(w.observation()), true)
 	if !errors.Is(result.err, term.ErrConflict) || !result.effective {
 		t.Fatalf("%+v", result)
 	}

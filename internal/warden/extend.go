@@ -33,11 +33,13 @@ func (w *Warden) runExtender(ctx context.Context) {
 	}
 }
 
-// unrecorded says that the database has not been seen to know the term yet. It gets its first lease by the step that records
-// it (P13); to ask it now would only take a connection from that step.
+// unrecorded says that the database was seen not to know the term yet, and that this warden has not recorded it since. It gets
+// its first lease by the step that records it (P13); to ask it now would only take a connection from that step.
 func (w *Warden) unrecorded() bool {
-	o := w.observation()
-	return o.Database.Reachable && o.Database.HighestTerm() < o.Store.Record.Term
+	m := &w.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.Database.Reachable && max(m.Database.HighestTerm(), m.recorded) < m.Store.Record.Term
 }
 
 // extend extends the database's lease to the end of the trust, if there is any and the record still says "held". Only

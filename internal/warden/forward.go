@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"holdfast/internal/failover"
-	"holdfast/internal/term"
 )
 
 // HopHeader marks a request that one site has sent on to the other. Such a request is never sent on again, so two sites
@@ -46,6 +45,8 @@ const (
 	forwardLimit = forwardHold + forwardRead + 2*forwardIdle
 	// forwardHeaders bounds an answer's headers, in bytes.
 	forwardHeaders = 64 << 10
+	// forwardBuffer bounds what is taken of an answer before who asked for it has read it, in bytes.
+	forwardBuffer = 256 << 10
 	// forwardConns is how many idle connections to the other site are kept.
 	forwardConns = 256
 )
@@ -60,9 +61,7 @@ type forwarder struct {
 	hold, limit time.Duration
 
 	windows windows
-	// confirming lets one request at a time read the record; it guards confirmed, when the newest such read began.
-	confirming sync.Mutex
-	confirmed  term.Instant
+	reread  *reread
 }
 
 func newForwarder(w *Warden) (*forwarder, error) {
@@ -70,7 +69,7 @@ func newForwarder(w *Warden) (*forwarder, error) {
 	if err != nil || peer.Host == "" || peer.Scheme != "http" && peer.Scheme != "https" {
 		return nil, fmt.Errorf("HOLDFAST_PEER_APP_URL is %q: want the other site's balancer, as in https://name:443", w.cfg.PeerAppURL)
 	}
-	f := &forwarder{w: w, slots: make(chan struct{}, forwardSlots), hold: forwardHold, limit: forwardLimit}
+	f := &forwarder{w: w, windows: windows{slow: slowAnswer}, reread: newReread(), slots: make(chan struct{}, forwardSlots), hold: forwardHold, limit: forwardLimit}
 	f.transport = newForwardTransport(peer, w.cfg.AppDNSName)
 	f.proxy = &httputil.ReverseProxy{
 		Transport: f.transport, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
@@ -88,7 +87,7 @@ func newForwarder(w *Warden) (*forwarder, error) {
 		},
 		ModifyResponse: func(r *http.Response) error {
 			if r.StatusCode < http.StatusInternalServerError {
-				windowOf(r.Request.Context()).widen()
+				placeOf(r.Request.Context()).answered()
 			}
 			return nil
 		},
@@ -115,14 +114,14 @@ func (f *forwarder) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		f.refuse(rw, "full", "too many requests are waiting for the other site")
 		return
 	}
-	window, because := f.admit(r.Context())
-	if window == nil {
+	place, because := f.admit(r.Context())
+	if place == nil {
 		f.refuse(rw, because.result, because.reason)
 		return
 	}
-	defer window.leave()
+	defer place.leave()
 	// The server's own limit ends a write to who does not read. Only the context ends waiting for who does not write.
-	ctx, cancel := context.WithTimeout(withWindow(r.Context(), window), f.limit)
+	ctx, cancel := context.WithTimeout(withPlace(r.Context(), place), f.limit)
 	defer cancel()
 	r = r.WithContext(ctx)
 	r.Body = http.MaxBytesReader(rw, r.Body, forwardBody)
@@ -133,61 +132,46 @@ func (f *forwarder) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 // turnedAway is why a request is not sent on: result for the metrics, reason for who sent it.
 type turnedAway struct{ result, reason string }
 
-// admit waits until the other site serves, and then until it is the request's turn. Without a window the request must be
+// admit waits until the other site serves, and then until it is the request's turn. Without a place the request must be
 // refused.
-func (f *forwarder) admit(ctx context.Context) (*window, turnedAway) {
-	arrived := f.w.boot()
+func (f *forwarder) admit(ctx context.Context) (*place, turnedAway) {
 	ctx, cancel := context.WithTimeout(ctx, f.hold)
 	defer cancel()
-	if !f.await(ctx, arrived) {
+	if !f.await(ctx) {
 		return nil, turnedAway{"unserved", "no site serves at the moment"}
 	}
 	r, _ := f.w.record()
-	window := f.windows.of(r.Term)
-	if err := window.enter(ctx); err != nil {
+	place, err := f.windows.of(r.Term).enter(ctx)
+	if err != nil {
 		return nil, turnedAway{"full", "too many requests are waiting for the other site"}
 	}
-	return window, turnedAway{}
+	return place, turnedAway{}
 }
 
 // await waits until the other site serves. It returns false if that takes too long, or if nothing is to be forwarded
-// any more: a balancer may still be sending here what it should not.
-func (f *forwarder) await(ctx context.Context, arrived term.Instant) bool {
+// any more: a balancer may still be sending here what it should not. That is believed only of a record that was read since the
+// request came: that the balancer sent it may mean that a sibling has seen a hand-over begin which this warden has not.
+func (f *forwarder) await(ctx context.Context) bool {
+	asked := false
 	for {
 		news := f.w.news()
 		switch state, known := failover.Forward(f.w.fresh()); {
 		case state.Peer:
 			return true
 		case known && !state.Divert && !state.Moving:
-			if !f.confirm(ctx, arrived) {
+			if asked {
 				return false
 			}
-			continue
+			asked, news = true, f.reread.after()
+		default:
+			f.transport.spare.want()
 		}
-		f.transport.spare.want()
 		select {
 		case <-ctx.Done():
 			return false
 		case <-news:
 		}
 	}
-}
-
-// confirm reads the record again for a request that should not have come here: that the balancer sent it may mean that a
-// sibling has seen a hand-over begin which this warden has not. It returns false if nothing is to be learned: the record was
-// read since the request arrived, or cannot be read.
-func (f *forwarder) confirm(ctx context.Context, arrived term.Instant) bool {
-	f.confirming.Lock()
-	defer f.confirming.Unlock()
-	if f.confirmed >= arrived {
-		return false
-	}
-	began := f.w.boot()
-	if _, err := f.w.read(ctx); err != nil {
-		return false
-	}
-	f.confirmed = began
-	return true
 }
 
 func (f *forwarder) refuse(rw http.ResponseWriter, result, reason string) {
@@ -222,8 +206,18 @@ func (w *Warden) serveForward(ctx context.Context, listener net.Listener) error 
 	defer background.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	background.Go(func() { f.transport.spare.run(ctx) })
+	background.Go(func() { f.run(ctx) })
 	return serveUntil(ctx, listener, f.server(), "forward requests")
+}
+
+// run does what requests ask for, until ctx ends.
+func (f *forwarder) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { f.transport.spare.run(ctx) })
+	wg.Go(func() {
+		f.reread.run(ctx, func(ctx context.Context) { _, _ = f.w.read(ctx) }) // the memory keeps the outcome
+	})
+	wg.Wait()
 }
 
 func (f *forwarder) server() *http.Server {

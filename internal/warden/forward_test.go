@@ -44,7 +44,10 @@ func newTestForwarder(t *testing.T, w *Warden) *forwarder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(f.transport.CloseIdleConnections)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { f.run(ctx); close(done) }()
+	t.Cleanup(func() { cancel(); <-done; f.transport.CloseIdleConnections() })
 	return f
 }
 
@@ -195,12 +198,22 @@ func TestForwardAsksAboutWhatItDoesNotExpect(t *testing.T) {
 	store.Edit(func(r *term.Record) { r.Version, r.Wanted = r.Version+1, &term.Wanted{Site: "dr", By: "operator"} })
 	f := newTestForwarder(t, w)
 	f.hold = patience
-	answered := waiting(t, f)
+	const requests = 20
+	answered := make(chan int)
+	for range requests {
+		go func() { answered <- pay(f, nil).Code }()
+	}
 	select {
 	case <-w.loopNow: // the loop looks at once, and sees the hand-over too
 	case code := <-answered:
 		t.Fatalf("answered %d", code)
 	}
+	eventually(t, "all have arrived", func() error {
+		if n := len(f.slots); n != requests {
+			return fmt.Errorf("%d have", n)
+		}
+		return nil
+	})
 	store.Edit(func(r *term.Record) {
 		r.Version, r.Term, r.Holder, r.ServedTerm, r.MovedAt, r.Wanted = r.Version+1, 2, "dr", 2, time.Now(), nil
 	})
@@ -208,8 +221,48 @@ func TestForwardAsksAboutWhatItDoesNotExpect(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.tellNews()
-	if code := <-answered; code != http.StatusCreated {
-		t.Errorf("answered %d", code)
+	for range requests {
+		if code := <-answered; code != http.StatusCreated {
+			t.Errorf("answered %d", code)
+		}
+	}
+}
+
+// TestAClientThatHangsUpDoesNotMakeTheStoreUnreadable: what a request makes the warden read is everybody's.
+func TestAClientThatHangsUpDoesNotMakeTheStoreUnreadable(t *testing.T) {
+	store := newStore(t, firstRecord())
+	replica := store.Replica("own")
+	w, _ := quiet(t, store, "primary", "dr", func(o *Options) {
+		o.Stores = []term.Store{replica}
+		o.Config.PeerAppURL, o.Config.AppDNSName = "http://unused", "app.example.com"
+		o.Database = &database{state: &fence.State{
+			Installed: true, DatabaseTime: time.Unix(1000, 0), Terms: []term.Number{1}, Lease: fence.Lease{Term: 1},
+		}}
+	})
+	w.observe(t.Context())
+	f := newTestForwarder(t, w)
+	reading, answer := make(chan struct{}), make(chan struct{})
+	replica.SetFault(func(o termtest.Operation) termtest.Fault {
+		if o.Kind == "read" {
+			close(reading)
+			<-answer
+		}
+		return termtest.Fault{}
+	})
+	ctx, hangUp := context.WithCancel(t.Context())
+	gone := make(chan struct{})
+	go func() {
+		pay(f, func(r *http.Request) { *r = *r.WithContext(ctx) })
+		close(gone)
+	}()
+	<-reading
+	hangUp()
+	<-gone
+	close(answer)
+	replica.SetFault(nil)
+	<-f.reread.after()
+	if o := w.observation(); !o.Store.Readable {
+		t.Errorf("the store: %+v", o.Store)
 	}
 }
 

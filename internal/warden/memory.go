@@ -16,6 +16,9 @@ type memory struct {
 	// observed is when the loop last completed an observation; zero before the first.
 	observed term.Instant
 
+	// recorded is the newest term that this warden has put into the database's lineage.
+	recorded term.Number
+
 	// newer is closed after the next observation; nil if nobody waits for it.
 	newer chan struct{}
 
@@ -66,6 +69,13 @@ func (w *Warden) noteRefused(n term.Number) {
 	w.memory.mu.Lock()
 	defer w.memory.mu.Unlock()
 	w.memory.SwitchoverRefused = n
+}
+
+// noteRecorded remembers that term n is in the database's lineage, before an observation shows it.
+func (w *Warden) noteRecorded(n term.Number) {
+	w.memory.mu.Lock()
+	defer w.memory.mu.Unlock()
+	w.memory.recorded = max(w.memory.recorded, n)
 }
 
 // record returns the newest record known and whether there ever was one.

@@ -43,7 +43,7 @@ func (w *Warden) beacon(sequence int64) term.Beacon {
 	ready, because := failover.Readiness(o)
 	b := term.Beacon{
 		Deployment: w.cfg.Deployment, Site: w.cfg.Site, Sequence: max(sequence, o.OwnBeacon.Sequence) + 1, Warden: w.cfg.Warden,
-		Ready: ready, NotReadyBecause: because,
+		Ready: ready, NotReadyBecause: because, Request: failover.Request(o),
 		LineageTerm: o.Database.HighestTerm(), DrainedTerm: o.Database.DrainedTerm,
 		CoveredUntil: o.Database.ValidUntil, ReplayedPosition: o.Database.Position, Pin: o.Database.Pin.Report(),
 		ObservedWriter: o.Cluster.Writer,

@@ -19,6 +19,9 @@ func peerReports(t *testing.T, memory *termtest.Memory, dsn string) {
 	t.Helper()
 	beaconMoves(t, memory, "dr", func(ctx context.Context, b *term.Beacon) {
 		b.Ready, b.LineageTerm = true, 1
+		if r, ok := memory.Record(); ok && r.Wanted != nil && r.Wanted.Site == "dr" {
+			b.Request = r.Wanted.At
+		}
 		if s, err := sampleOnce(ctx, dsn); err == nil {
 			b.DrainedTerm = s.Lease.DrainedTerm
 		}

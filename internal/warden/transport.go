@@ -24,15 +24,21 @@ func newForwardTransport(peer *url.URL, name string) *forwardTransport {
 	config := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12}
 	t := &forwardTransport{spare: newSpare(peer, config)}
 	for _, transport := range []*http.Transport{&t.both, &t.older} {
-		transport.DialContext = (&net.Dialer{Timeout: forwardDial}).DialContext
+		transport.DialContext = t.spare.plain.DialContext
 		transport.TLSClientConfig, transport.TLSHandshakeTimeout = config.Clone(), forwardDial
 		transport.ResponseHeaderTimeout, transport.IdleConnTimeout = forwardIdle, forwardIdle
 		transport.MaxIdleConnsPerHost, transport.MaxResponseHeaderBytes = forwardConns, forwardHeaders
 		transport.DisableCompression = true
 	}
-	t.both.DialTLSContext, t.both.ForceAttemptHTTP2 = t.spare.dial, true
-	// A connection that carries everybody's requests must not be waited for when its other end is gone.
-	t.both.HTTP2 = &http.HTTP2Config{SendPingTimeout: forwardDial, PingTimeout: forwardDial}
+	t.both.ForceAttemptHTTP2 = true
+	// A connection that carries everybody's requests must not be waited for when its other end is gone, and an answer that
+	// nobody reads is not to be kept here.
+	t.both.HTTP2 = &http.HTTP2Config{SendPingTimeout: forwardDial, PingTimeout: forwardDial, MaxReceiveBufferPerStream: forwardBuffer}
+	if peer.Scheme == "https" {
+		t.both.DialTLSContext = t.spare.dial
+	} else {
+		t.both.DialContext = t.spare.dial
+	}
 	return t
 }
 
@@ -53,10 +59,11 @@ func (t *forwardTransport) CloseIdleConnections() {
 // spareLife is how long a spare connection is good for: half of the silence after which a balancer closes one by default.
 const spareLife = forwardIdle / 2
 
-// spare dials the other site's balancer, and keeps one connection ready while requests wait for that site: a handshake across
-// regions takes as long as two more requests would, and those who wait have waited long enough.
+// spare dials the other site's balancer, and keeps one connection ready while requests wait for that site: a connection across
+// regions takes as long as a request, and one with TLS as long as two.
 type spare struct {
-	dialer tls.Dialer
+	plain  net.Dialer
+	secure tls.Dialer
 	peer   *url.URL
 	wanted chan struct{}
 
@@ -68,18 +75,19 @@ type spare struct {
 func newSpare(peer *url.URL, config *tls.Config) *spare {
 	config = config.Clone()
 	config.NextProtos = []string{"h2", "http/1.1"}
-	return &spare{
-		// The dialer's timeout covers the handshake too.
-		dialer: tls.Dialer{NetDialer: &net.Dialer{Timeout: forwardDial}, Config: config},
-		peer:   peer, wanted: make(chan struct{}, 1),
-	}
+	s := &spare{plain: net.Dialer{Timeout: forwardDial}, peer: peer, wanted: make(chan struct{}, 1)}
+	s.secure = tls.Dialer{NetDialer: &s.plain, Config: config} // the timeout covers the handshake too
+	return s
 }
 
-// want asks for a connection to be made, if the other site speaks TLS: without, there is little to be saved.
-func (s *spare) want() {
+// want asks for a connection to be made.
+func (s *spare) want() { signal(s.wanted) }
+
+func (s *spare) anew(ctx context.Context, network, address string) (net.Conn, error) {
 	if s.peer.Scheme == "https" {
-		signal(s.wanted)
+		return s.secure.DialContext(ctx, network, address)
 	}
+	return s.plain.DialContext(ctx, network, address)
 }
 
 // address is where [net/http.Transport] dials for a URL of the other site.
@@ -100,7 +108,7 @@ func (s *spare) run(ctx context.Context) {
 			continue
 		}
 		s.drop()
-		conn, err := s.dialer.DialContext(ctx, "tcp", s.address())
+		conn, err := s.anew(ctx, "tcp", s.address())
 		if err != nil {
 			continue // who sends a request dials again, and hears of it
 		}
@@ -117,7 +125,7 @@ func (s *spare) dial(ctx context.Context, network, address string) (net.Conn, er
 			return conn, nil
 		}
 	}
-	return s.dialer.DialContext(ctx, network, address)
+	return s.anew(ctx, network, address)
 }
 
 func (s *spare) fresh() bool {

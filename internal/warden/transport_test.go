@@ -54,7 +54,7 @@ func secureSite(t *testing.T) (site *httptest.Server, opened *atomic.Int64) {
 
 // trust makes the forwarder accept the test server's certificate.
 func trust(f *forwarder, site *httptest.Server) {
-	for _, config := range []*tls.Config{f.transport.spare.dialer.Config, f.transport.older.TLSClientConfig} {
+	for _, config := range []*tls.Config{f.transport.spare.secure.Config, f.transport.older.TLSClientConfig} {
 		config.RootCAs, config.ServerName = site.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, "example.com"
 	}
 }
@@ -99,7 +99,6 @@ func TestForwardHasAConnectionReady(t *testing.T) {
 	f := newTestForwarder(t, w)
 	trust(f, site)
 	f.hold = patience
-	go f.transport.spare.run(t.Context())
 	answered := waiting(t, f)
 	eventually(t, "a connection is ready", func() error {
 		if !f.transport.spare.fresh() {

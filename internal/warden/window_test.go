@@ -7,70 +7,105 @@ import (
 	"net/http/httptest"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
-// enter tries to enter for as long as everything else in the bubble can go on.
-func enter(w *window) bool {
+// enter tries to enter for as long as everything else in the bubble can go on; nil is no place.
+func enter(w *window) *place {
 	ctx, cancel := context.WithCancel(context.Background())
-	entered := make(chan error, 1)
-	go func() { entered <- w.enter(ctx) }()
+	entered := make(chan *place, 1)
+	go func() {
+		p, _ := w.enter(ctx)
+		entered <- p
+	}()
 	synctest.Wait()
 	cancel()
-	return <-entered == nil
+	return <-entered
 }
 
-// room fills a window and returns how many it let in.
-func room(w *window) (n int) {
-	for enter(w) {
-		n++
+// fill fills a window and returns what it let in.
+func fill(w *window) (in []*place) {
+	for p := enter(w); p != nil; p = enter(w) {
+		in = append(in, p)
 	}
-	return n
+	return in
+}
+
+func leave(places []*place) {
+	for _, p := range places {
+		p.leave()
+	}
 }
 
 func TestWindowWidensWithEachAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWindow()
-		if n := room(w); n != forwardFirst {
-			t.Fatalf("%d are let in before anything is answered", n)
+		w := newWindow(slowAnswer)
+		in := fill(w)
+		if len(in) != forwardFirst {
+			t.Fatalf("%d are let in before anything is answered", len(in))
 		}
-		w.leave()
-		if n := room(w); n != 1 {
-			t.Fatalf("what ends without an answer makes room for %d", n)
+		in[0].leave()
+		more := fill(w)
+		if len(more) != 1 {
+			t.Fatalf("what ends without an answer makes room for %d", len(more))
 		}
-		w.widen()
-		w.leave()
-		if n := room(w); n != 2 {
-			t.Fatalf("an answer makes room for %d", n)
+		in[0] = more[0]
+		for range 2 { // a place counts once
+			in[1].answered()
 		}
-		for range 2 * forwardSlots {
-			w.widen()
+		in[1].leave()
+		more = fill(w)
+		if len(more) != 2 {
+			t.Fatalf("an answer makes room for %d", len(more))
 		}
-		if n := room(w) + forwardFirst + 1; n != forwardSlots {
-			t.Errorf("%d are let in at most", n)
+		in = append([]*place{in[0]}, append(in[2:], more...)...)
+		time.Sleep(slowAnswer)
+		more = fill(w)
+		if len(more) != len(in) {
+			t.Errorf("%d places without an answer for so long make room for %d", len(in), len(more))
 		}
+		leave(append(in, more...))
+	})
+}
+
+func TestWindowIsOpenInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWindow(slowAnswer)
+		for range forwardSlots {
+			p := enter(w)
+			p.answered()
+			p.leave()
+		}
+		in := fill(w)
+		if len(in) != forwardSlots {
+			t.Errorf("%d are let in at most", len(in))
+		}
+		leave(in)
 	})
 }
 
 func TestWindowKeepsTheOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWindow()
-		for range forwardFirst {
-			enter(w)
-		}
+		w := newWindow(slowAnswer)
+		in := fill(w)
 		var order []int
 		for i := range 10 {
 			go func() {
-				if err := w.enter(t.Context()); err != nil {
+				p, err := w.enter(t.Context())
+				if err != nil {
 					t.Error(err)
+					return
 				}
 				order = append(order, i) // one at a time: each leave lets one in
+				in = append(in, p)
 			}()
 			synctest.Wait()
 		}
-		for range 10 {
-			w.leave()
+		for i := range 10 {
+			in[i].leave()
 			synctest.Wait()
 		}
+		leave(in[10:])
 		for i, was := range order {
 			if i != was {
 				t.Fatalf("they came in as 0 to 9 and were let in as %v", order)
@@ -100,7 +135,7 @@ func TestForwardStartsSlowly(t *testing.T) {
 	defer other.Close()
 	w, _ := movedSite(t, other.URL, true)
 	f := newTestForwarder(t, w)
-	f.hold = patience
+	f.hold, f.windows.slow = patience, time.Hour
 	const requests = forwardFirst + 3
 	codes := make(chan int)
 	for range requests {

@@ -327,14 +327,7 @@ func (d *warden) execute(o failover.Observation, decision failover.Decision, don
 		d.effect(limit, d.database(), do, done)
 	}
 	if decision.Record != nil && (decision.Step == failover.Promote || decision.Step == failover.RecordTerm) {
-		d.write(*decision.Record, false, func(outcome written) {
-			if outcome != confirmed {
-				done(outcome == conflict)
-				return
-			}
-			decision.Record = nil
-			d.execute(o, decision, done)
-		})
+		d.writeFirst(o, decision, stepTries, done)
 		return
 	}
 	if decision.Record != nil {
@@ -369,8 +362,34 @@ func (d *warden) execute(o failover.Observation, decision failover.Decision, don
 	}
 }
 
-// stepTries is how often a step's record is written, decided anew each time, if another write comes first.
+// stepTries is how often a step's record is written, decided anew each time, if a renewal comes first.
 const stepTries = 3
+
+// decideAgain decides on what the store says after a write has lost to another one, as package warden's does.
+func (d *warden) decideAgain(seen *failover.Observation, decision *failover.Decision) (failover.Observation, failover.Decision, bool) {
+	o := d.observation()
+	again := d.decide(&o)
+	return o, again, failover.OnlyRenewed(seen.Store.Record, o.Store.Record) && again.Step == decision.Step && again.Record != nil &&
+		!failover.RestsOnApproval(o, again)
+}
+
+// writeFirst writes the record of a step that goes on in the database or the control plane.
+func (d *warden) writeFirst(o failover.Observation, decision failover.Decision, tries int, done func(bool)) {
+	d.write(*decision.Record, false, func(outcome written) {
+		if outcome == conflict && tries > 1 {
+			if now, again, same := d.decideAgain(&o, &decision); same {
+				d.writeFirst(now, again, tries-1, done)
+				return
+			}
+		}
+		if outcome != confirmed {
+			done(outcome == conflict)
+			return
+		}
+		decision.Record = nil
+		d.execute(o, decision, done)
+	})
+}
 
 func (d *warden) writeStep(o *failover.Observation, decision failover.Decision, renews bool, tries int, done func(bool)) {
 	next := *decision.Record
@@ -383,9 +402,7 @@ func (d *warden) writeStep(o *failover.Observation, decision failover.Decision, 
 			d.w.checkWritten(o, &next)
 		}
 		if outcome == conflict && tries > 1 {
-			now := d.observation()
-			again := d.decide(&now)
-			if again.Step == decision.Step && again.Record != nil && !failover.RestsOnApproval(now, again) {
+			if now, again, same := d.decideAgain(o, &decision); same {
 				d.writeStep(&now, again, renews, tries-1, done)
 				return
 			}
@@ -459,6 +476,7 @@ func (d *warden) recordTerm(t term.Number, done func(bool)) {
 				done(false)
 				return
 			}
+			d.recorded = max(d.recorded, t)
 			d.extend(func() { done(true) })
 		})
 	})

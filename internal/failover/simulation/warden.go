@@ -39,6 +39,8 @@ type warden struct {
 	sequence                 int64
 	published                term.Beacon
 	publishedAt              term.Instant
+	// recorded is the newest term that the warden has put into the lineage.
+	recorded term.Number
 	// localLease is how much longer a lease the warden's own settings say, which only LocalSettings lets it trust.
 	localLease time.Duration
 	observedAt term.Instant
@@ -300,6 +302,9 @@ func (d *warden) extendSoon() {
 		d.extendAgain = true
 		return
 	}
+	if v := &d.memory.Database; v.Reachable && max(v.HighestTerm(), d.recorded) < d.memory.Store.Record.Term {
+		return // the step that records the term gives the first lease
+	}
 	d.extending = true
 	d.extend(func() {
 		d.extending = false
@@ -404,7 +409,7 @@ func (d *warden) beacon(o *failover.Observation) term.Beacon {
 		because = ""
 	}
 	b := term.Beacon{
-		Deployment: "simulated", Site: d.site.name, Sequence: max(d.sequence, o.OwnBeacon.Sequence) + 1, Warden: d.name, Ready: ready, NotReadyBecause: because,
+		Deployment: "simulated", Site: d.site.name, Sequence: max(d.sequence, o.OwnBeacon.Sequence) + 1, Warden: d.name, Ready: ready, NotReadyBecause: because, Request: failover.Request(*o),
 		LineageTerm: o.Database.HighestTerm(), DrainedTerm: o.Database.DrainedTerm, CoveredUntil: o.Database.ValidUntil,
 		ObservedWriter: o.Cluster.Writer, RunningTasks: o.App.RunningTasks, HealthyTargets: o.App.HealthyTargets,
 		Approval: o.OwnBeacon.Approval, At: o.WallClock,
