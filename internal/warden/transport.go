@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// forwardTransport sends requests to the other site's balancer over HTTP/2, which balancers speak: one connection across the
+// forwardTransport sends requests to the other site's balancer, over HTTP/2 where that has a certificate: one connection across the
 // regions, and one handshake, for all. What asks to go over to another protocol (a WebSocket) can do so from HTTP/1.1 only.
 type forwardTransport struct {
 	spare *spare

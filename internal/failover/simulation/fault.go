@@ -469,6 +469,7 @@ func withdraw(w *world, _ *site) {
 }
 
 func failOverByHand(w *world, s *site) {
+	w.failedOver = true
 	w.control.failover(s, w.operatorForces)
 }
 

@@ -148,6 +148,8 @@ type world struct {
 	// backAgain: the writer was moved away by hand and came back to its site before another term was served, which shows
 	// nowhere: the copy that it came back in looks like the volume that was served.
 	backAgain bool
+	// failedOver: an operator has failed over by hand, which loses what was not replicated.
+	failedOver bool
 	// strayed: a promotion took effect after its term, because the call was on its way when a region froze. The service takes
 	// no fencing token, so that can't be kept from happening (P12).
 	strayed bool
