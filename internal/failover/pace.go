@@ -46,10 +46,11 @@ func requestIn(r *term.Record) time.Time {
 // Request is what a site's beacon says of the request for a hand-over that the site has taken into account, readiness and
 // capacity included: when it was asked for. Zero is none.
 func Request(o Observation) time.Time {
-	if r := &o.Store.Record; r.Wanted != nil && r.Wanted.Site == o.Site {
-		return r.Wanted.At
+	r := &o.Store.Record
+	if r.Wanted == nil || r.Wanted.Site != o.Site {
+		return time.Time{}
 	}
-	return time.Time{}
+	return requestIn(r)
 }
 
 // News: a beacon says something that the other site may be waiting for, so it is written at once.

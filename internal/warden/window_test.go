@@ -59,7 +59,7 @@ func TestWindowWidensWithEachAnswer(t *testing.T) {
 			t.Fatalf("an answer makes room for %d", len(more))
 		}
 		in = append([]*place{in[0]}, append(in[2:], more...)...)
-		time.Sleep(slowAnswer)
+		time.Sleep(slowAnswer) // of the bubble's clock: it takes no time
 		more = fill(w)
 		if len(more) != len(in) {
 			t.Errorf("%d places without an answer for so long make room for %d", len(in), len(more))
