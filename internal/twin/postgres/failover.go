@@ -42,14 +42,17 @@ func (a *Aurora) failover(g *global, from, to *cluster) {
 	a.globalEvent(to, "", "Global failover to", " started.")
 	a.blockEvent(from, to, false) // nothing keeps the old writer from writing, see the package comment
 	err := a.promoteTo(g, to)
-	a.finish(g, err, to)
 	if err != nil {
 		a.globalEvent(to, "0239", "Global failover to", " failed.")
-		return
+	} else {
+		a.endpointEvent(to)
+		a.globalEvent(to, "0238", "Global failover to", " completed.")
 	}
-	a.endpointEvent(to)
-	a.globalEvent(to, "0238", "Global failover to", " completed.")
-	a.careFor(from)
+	// After its events, so that who has seen the operation end finds them.
+	a.finish(g, err, to)
+	if err == nil {
+		a.careFor(from)
+	}
 }
 
 // promoteTo promotes the target and writes the roles down. It touches nothing of the old writer.

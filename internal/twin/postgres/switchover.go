@@ -56,7 +56,8 @@ func (a *Aurora) switchover(g *global, from, to *cluster) {
 	ctx, cancel := context.WithTimeout(a.ctx, operationLimit)
 	defer cancel()
 	err := a.moveGlobalWriter(ctx, g, from, to)
-	a.finish(g, err, from, to)
+	// Last, so that who has seen the operation end finds its events.
+	defer a.finish(g, err, from, to)
 	switch {
 	case err == nil:
 		a.globalEvent(to, "0185", "Global switchover to", " finished.")
