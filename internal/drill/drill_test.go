@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -23,6 +24,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// A drill of a fake twin waits more than it works, so more of them run at a time than there are processors.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
 	// The default client keeps connections to the acquirer of a test that has ended.
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		http.DefaultClient.CloseIdleConnections()
@@ -212,6 +217,7 @@ func TestDrillFails(t *testing.T) {
 		"twin does not come up":      {func(_ *fakeTwin, o *Options) { o.Up = failingUp(errors.New("the writer crashed")) }, "the writer crashed"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := newFakeTwin(t)
 			o := fastOptions(t, f)
 			c.wrong(f, &o)
@@ -307,6 +313,7 @@ func TestInterruptedDrillTearsDownAndFails(t *testing.T) {
 func TestStuckCallEndsInAVerdict(t *testing.T) {
 	for call, want := range map[string]string{"inject": "phase fault took longer", "clear": "phase clear took longer", "down": "phase down took longer"} {
 		t.Run(call, func(t *testing.T) {
+			t.Parallel()
 			f := newFakeTwin(t)
 			over := make(chan struct{})
 			t.Cleanup(func() { close(over) })

@@ -140,6 +140,7 @@ func TestWardensAreKilledInsideEveryStep(t *testing.T) {
 
 // The site's own recovery is measured before DNS, and the wait that it can't avoid is taken off.
 func TestTakeoverOverhead(t *testing.T) {
+	t.Parallel()
 	f := newFakeTwin(t)
 	v := rehearse(t, fastOptions(t, f))
 	if v.SiteRTOSeconds == nil || v.TakeoverOverheadSeconds == nil {
@@ -218,6 +219,7 @@ func TestReportSaysHowItsFiguresCameAbout(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	for seed := uint64(1); seed <= 2; seed++ {
 		f := newFakeTwin(t)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
 
 	"holdfast/internal/topology"
 	"holdfast/internal/twin"
@@ -217,7 +219,8 @@ func (w *watched) eventMail(texts ...string) {
 	})
 }
 
-// burn keeps every processor that the site's database instances can have busy, until the returned function is called.
+// burn keeps every processor that the site's database instances can have busy, until the returned function is called. Whoever
+// else wants a processor goes first: an instance that waits for one counts as busy too.
 func (w *watched) burn(site string) (stop func()) {
 	w.Helper()
 	var busy []*pgx.Conn
@@ -229,6 +232,9 @@ func (w *watched) burn(site string) (stop func()) {
 				w.Fatal(err)
 			}
 			busy = append(busy, conn)
+			if err := yieldTo(int(conn.PgConn().PID())); err != nil {
+				w.Fatal(err)
+			}
 			done.Go(func() {
 				_, _ = conn.Exec(w.ctx, "select count(*) from (select generate_series(1, 1000000000000)) s") // until it is cancelled
 			})
@@ -248,6 +254,18 @@ func (w *watched) burn(site string) (stop func()) {
 			_ = conn.Close(ctx)
 		}
 	})
+}
+
+// yieldTo gives a process the lowest priority. Where the kernel shares the processors out among sessions first, which each
+// process of PostgreSQL has its own of, its session needs that too (sched(7), "The autogroup feature").
+func yieldTo(pid int) error {
+	const lowest = 19
+	if err := unix.Setpriority(unix.PRIO_PROCESS, pid, lowest); err != nil {
+		return fmt.Errorf("lower the priority of process %d: %w", pid, err)
+	}
+	// Not every kernel has this, and one that has it may ask for patience; the load is only less polite then.
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte(strconv.Itoa(lowest)), 0)
+	return nil
 }
 
 // scale sets the desired counts of both services of a site, as an operator would.

@@ -21,7 +21,7 @@ const (
 )
 
 // lit is the default deployment with the first site at its full size and the second one at its pilot light, which keeps the
-// capacity of a move for three minutes.
+// capacity of a move for a minute and a half.
 func lit(t *testing.T) topology.Topology {
 	t.Helper()
 	topo, err := topology.Default()
@@ -45,7 +45,7 @@ func lit(t *testing.T) topology.Topology {
 				continue
 			}
 			changed := maps.Clone(c.Environment)
-			changed["HOLDFAST_APP_MIN_TASKS"], changed["HOLDFAST_CAPACITY_FOR"] = strconv.Itoa(tasks[definition.Region]), "3m"
+			changed["HOLDFAST_APP_MIN_TASKS"], changed["HOLDFAST_CAPACITY_FOR"] = strconv.Itoa(tasks[definition.Region]), "90s"
 			topo.TaskDefinitions[i].Containers[j].Environment = changed
 		}
 	}
