@@ -375,6 +375,22 @@ func TestSwitchoverTurnedDown(t *testing.T) {
 	}
 }
 
+// TestWithdrawRequest: whoever has thought better of it takes the request back, and whoever waits for it learns that.
+func TestWithdrawRequest(t *testing.T) {
+	o, m := withRecord(t)
+	if was, err := o.WithdrawRequest(t.Context()); was || err != nil {
+		t.Errorf("without a request: %v, %v", was, err)
+	}
+	m.Edit(func(r *term.Record) { r.Wanted = &term.Wanted{Site: "dr", By: "me"} })
+	before, _ := m.Record()
+	if was, err := o.WithdrawRequest(t.Context()); !was || err != nil {
+		t.Errorf("a request: %v, %v", was, err)
+	}
+	if r, _ := m.Record(); r.Wanted != nil || r.Version != before.Version+1 || r.Term != before.Term {
+		t.Errorf("the record is %+v, was %+v", r, before)
+	}
+}
+
 // TestSwitchoverSaysWhatItWaitsFor: the holder's gates and the target's readiness are told while they are waited for, and stay
 // in the error when the request is turned down, or nobody waits any longer. What an old beacon says is not told.
 func TestSwitchoverSaysWhatItWaitsFor(t *testing.T) {

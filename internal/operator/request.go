@@ -91,6 +91,17 @@ func request(q Request, at time.Time) func(*term.Record) (bool, error) {
 	}
 }
 
+// WithdrawRequest takes a request for a switchover out of the record, whatever has been done for it since: a holder that has
+// sealed its database takes the hand-over back. It returns false if there was nothing.
+func (o *Operator) WithdrawRequest(ctx context.Context) (bool, error) {
+	was := false
+	_, err := o.change(ctx, func(r *term.Record) (bool, error) {
+		was, r.Wanted = r.Wanted != nil, nil
+		return was, nil
+	})
+	return was, err
+}
+
 func approvalOf(q Request, r term.Record, at time.Time, allowDataLoss bool, validFor time.Duration) term.Approval {
 	return term.Approval{Term: r.Term, By: q.By, Reason: q.Reason, Expires: at.Add(validFor).UTC(), AllowDataLoss: allowDataLoss, Commanded: q.Commanded}
 }

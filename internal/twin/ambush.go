@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -18,11 +19,13 @@ import (
 	"holdfast/internal/failover"
 	"holdfast/internal/term"
 	"holdfast/internal/twin/api"
+	"holdfast/internal/twin/network"
 )
 
 // Ambush is a fault that strikes inside a step of a site's wardens: the call that is the step is held, the fault happens,
 // and only then the call goes on, or its answer. A step that writes the term record or moves the global writer is a call of
-// the AWS API, the others are statements in the site's database.
+// the AWS API; to export a tail is many statements in both databases, and what is held is its connection to the other site's;
+// the others are statements in the site's database.
 type Ambush struct {
 	Site string
 	Step failover.Step
@@ -44,10 +47,10 @@ type Struck struct {
 	Err error
 }
 
-// The steps that can be ambushed. Exporting a tail is no single call.
+// The steps that can be ambushed; an export of a tail only before its effect, because no single call has that.
 var (
 	callSteps = []failover.Step{
-		failover.Acquire, failover.Promote, failover.Serve, failover.MoveWriter, failover.Grant, failover.TakeBack, failover.Release,
+		failover.Acquire, failover.Promote, failover.Serve, failover.MoveWriter, failover.Grant, failover.TakeBack, failover.Release, failover.ExportTail,
 	}
 	databaseSteps = []failover.Step{failover.Seal, failover.Drain, failover.RecordTerm}
 )
@@ -102,6 +105,8 @@ func (t *Twin) Ambush(ctx context.Context, a Ambush) (struck <-chan Struck, end 
 		if stop, err = t.ambushDatabase(ctx, tr); err != nil {
 			return nil, nil, fmt.Errorf("ambush %s: %w", a, err)
 		}
+	case a.Step == failover.ExportTail && a.After:
+		return nil, nil, fmt.Errorf("ambush %s: no single call exports a tail, so only its start can be held", a)
 	case !slices.Contains(callSteps, a.Step):
 		return nil, nil, fmt.Errorf("ambush %s: the step can't be held: it is none of %v and %v", a, callSteps, databaseSteps)
 	default:
@@ -127,7 +132,7 @@ func (t *Twin) disarm(tr *trap) {
 // aroundCall is given every call of the AWS API.
 func (t *Twin) aroundCall(_ context.Context, a api.Arrival, call func() (any, error)) (any, error) {
 	next, isRecord := recordIn(a.Input)
-	tr := t.trapFor(a, next)
+	tr := t.trapFor(a.CallerRegion, func(tr *trap) bool { return stepOf(tr.Site, tr.region, a.Input, t.traps.record, next) == tr.Step })
 	var out any
 	var err error
 	if tr != nil {
@@ -157,12 +162,33 @@ func recordIn(input any) (r term.Record, ok bool) {
 	return r, attributevalue.UnmarshalMap(in.Item, &r) == nil && r.Version > 0
 }
 
-// trapFor finds the ambush that a call falls into.
-func (t *Twin) trapFor(a api.Arrival, next term.Record) *trap {
+// exportPath is a warden's way to the other site's database. Wardens use it for one thing, to compare their site's old volume
+// with what has survived there.
+type exportPath struct {
+	network.Filter
+	twin   *Twin
+	region string
+}
+
+// Open lets a connection wait for an ambush of the export that it begins.
+func (p exportPath) Open(ctx context.Context, address netip.Addr) error {
+	if err := p.Filter.Open(ctx, address); err != nil {
+		return err
+	}
+	tr := p.twin.trapFor(p.region, func(tr *trap) bool { return tr.Step == failover.ExportTail })
+	if tr == nil {
+		return nil
+	}
+	_, err := p.twin.caught(tr, func() (any, error) { return nil, nil })
+	return err
+}
+
+// trapFor finds the ambush that a call from a region falls into.
+func (t *Twin) trapFor(region string, is func(*trap) bool) *trap {
 	t.traps.mu.Lock()
 	defer t.traps.mu.Unlock()
 	for _, tr := range t.traps.set {
-		if a.CallerRegion == tr.region && stepOf(tr.Site, tr.region, a.Input, t.traps.record, next) == tr.Step {
+		if tr.region == region && is(tr) {
 			return tr
 		}
 	}

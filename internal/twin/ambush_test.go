@@ -3,6 +3,7 @@ package twin
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"holdfast/internal/pgserver/pgservertest"
 	"holdfast/internal/term"
 	"holdfast/internal/twin/api"
+	"holdfast/internal/twin/network"
 )
 
 // The sites' regions.
@@ -179,11 +181,38 @@ func TestSiblingsCallIsLostWithItsWarden(t *testing.T) {
 	})
 }
 
+// nowhere is a network that lets everything through.
+type nowhere struct{ network.Filter }
+
+func (nowhere) Open(context.Context, netip.Addr) error { return nil }
+
+// An export of a tail is struck as it connects to the other site's database, once.
+func TestAmbushOfAnExport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tw, _, struck, end, happened := ambushed(t, Ambush{Site: "primary", Step: failover.ExportTail, Fault: Fault{Name: WardenCrash, Site: "primary"}})
+		open := func(region string) error { return exportPath{nowhere{}, tw, region}.Open(t.Context(), netip.Addr{}) }
+		if err := open(west); err != nil || len(*happened) > 0 {
+			t.Errorf("the other site's connection: %v, happened %v", err, *happened)
+		}
+		if err := open(east); !errors.Is(err, api.ErrLost) {
+			t.Errorf("the connection of the dead: %v", err)
+		}
+		if err := open(east); err != nil {
+			t.Errorf("the next warden's: %v", err)
+		}
+		end()
+		if s, ok := <-struck; !ok || s.Err != nil || len(*happened) != 1 {
+			t.Errorf("struck: %+v, %v, happened %v", s, ok, *happened)
+		}
+	})
+}
+
 func TestAmbushRefuses(t *testing.T) {
 	tw := newFaultTwin(t)
 	for want, a := range map[string]Ambush{
 		"is called":       {Site: "moon", Step: failover.Serve},
-		"can't be held":   {Site: "dr", Step: failover.ExportTail},
+		"can't be held":   {Site: "dr", Step: failover.Want},
+		"only its start":  {Site: "dr", Step: failover.ExportTail, After: true},
 		"lose its warden": {Site: "dr", Step: failover.Seal, Fault: Fault{Name: DatabaseWriterCrash}},
 	} {
 		if _, _, err := tw.Ambush(t.Context(), a); err == nil || !strings.Contains(err.Error(), want) {

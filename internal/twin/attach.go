@@ -151,7 +151,11 @@ func (t *Twin) openWays(task netip.Addr, a *attachment, c topology.Container) er
 			if err != nil {
 				return err
 			}
-			r, err := t.aurora.Relay(name, a.region, address, t.vpc.PathTo(a.endpoint, cluster.Port))
+			var path network.Filter = t.vpc.PathTo(a.endpoint, cluster.Port)
+			if cluster.Region != a.region {
+				path = exportPath{path, t, a.region}
+			}
+			r, err := t.aurora.Relay(name, a.region, address, path)
 			if err != nil {
 				return fmt.Errorf("open the way to %s: %w", name, err)
 			}

@@ -3,6 +3,7 @@ package twin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -96,6 +97,25 @@ func (t *Twin) RequestSwitchover(ctx context.Context, site string) error {
 		Progress: func(text string) { t.tell(site, "operator", "%s", text) },
 	})
 	return err
+}
+
+// WithdrawSwitchover takes the request for a switchover back, as somebody may who has thought better of it.
+func (t *Twin) WithdrawSwitchover(ctx context.Context) error {
+	was, err := t.operator.WithdrawRequest(ctx)
+	if err == nil && !was {
+		err = errors.New("no switchover is asked for")
+	}
+	return err
+}
+
+// MoveDatabase begins to move the global writer to a site without losing anything, and asks no warden, as somebody does by
+// hand with "aws rds switchover-global-cluster".
+func (t *Twin) MoveDatabase(ctx context.Context, site string) error {
+	s, err := t.site(site)
+	if err != nil {
+		return err
+	}
+	return t.aurora.Switchover(ctx, s.Region, t.topo.GlobalClusters[0].Identifier, s.DBClusterIdentifier)
 }
 
 // Active returns the site that holds the term, and whether its /healthz says that it serves.
