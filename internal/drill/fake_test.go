@@ -85,6 +85,9 @@ type fakeTwin struct {
 	refusing    map[string]bool // by site
 	injected    []string
 	lasting     []twin.Fault
+	wanted      *term.Wanted
+	withdrawn   chan struct{} // closed by the withdrawal
+	tailOf      []term.Number
 	ambushes    map[*twin.Ambush]chan twin.Struck
 	servers     map[string]*http.Server
 	ledgers     map[string]map[string]time.Time // by site: payment id to commit time
@@ -367,8 +370,10 @@ func (f *fakeTwin) ClearFault(_ context.Context, name, _ string) ([]twin.Fault, 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.loseTail {
+		f.tailOf = []term.Number{1}
 		return nil, nil
 	}
+	f.take("primary", failover.ExportTail)
 	var lost []string
 	for id := range f.ledgers["primary"] {
 		if _, kept := f.ledgers["dr"][id]; !kept {
@@ -390,7 +395,9 @@ func (f *fakeTwin) Record(context.Context) (term.Record, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	lease, margin := cmp.Or(f.lease, 250*time.Millisecond), cmp.Or(f.margin, 50*time.Millisecond)
-	return term.Record{Term: f.term, Holder: f.holder, LeaseMS: lease.Milliseconds(), MarginMS: margin.Milliseconds(), ServedTerm: f.term}, nil
+	return term.Record{
+		Term: f.term, Holder: f.holder, LeaseMS: lease.Milliseconds(), MarginMS: margin.Milliseconds(), ServedTerm: f.term, Wanted: f.wanted, TailOf: f.tailOf,
+	}, nil
 }
 
 // writeTail writes an export as reconcile does.
@@ -408,7 +415,8 @@ func writeTail(folder string, lost []string) error {
 		os.WriteFile(filepath.Join(folder, "manifest.json"), manifest, 0o600))
 }
 
-func (f *fakeTwin) RequestSwitchover(_ context.Context, site string) error {
+// RequestSwitchover waits for a withdrawal where the standby is kept behind.
+func (f *fakeTwin) RequestSwitchover(ctx context.Context, site string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.rejectSwitch > 0 {
@@ -416,6 +424,17 @@ func (f *fakeTwin) RequestSwitchover(_ context.Context, site string) error {
 		return errors.New("the target is not ready")
 	}
 	from := f.holder
+	if slices.ContainsFunc(f.lasting, func(lasting twin.Fault) bool { return lasting.Name == twin.ReplicationSlow }) {
+		f.active, f.wanted, f.withdrawn = "", &term.Wanted{Site: site}, make(chan struct{})
+		f.mu.Unlock()
+		defer f.mu.Lock()
+		select {
+		case <-f.withdrawn:
+			return errors.New("the hand-over was taken back")
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	f.replicate(from)
 	if f.loseOnSwitch {
 		for id, at := range f.ledgers[site] {
@@ -425,6 +444,26 @@ func (f *fakeTwin) RequestSwitchover(_ context.Context, site string) error {
 		}
 	}
 	f.take(from, failover.Seal, failover.Drain, failover.MoveWriter, failover.Grant)
+	f.take(site, failover.Acquire, failover.RecordTerm, failover.Serve)
+	f.serve(site)
+	return nil
+}
+
+func (f *fakeTwin) WithdrawSwitchover(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wanted = nil
+	f.take(f.holder, failover.TakeBack)
+	f.serve(f.holder)
+	close(f.withdrawn)
+	return nil
+}
+
+func (f *fakeTwin) MoveDatabase(_ context.Context, site string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.replicate(f.holder)
+	f.take(f.holder, failover.Release)
 	f.take(site, failover.Acquire, failover.RecordTerm, failover.Serve)
 	f.serve(site)
 	return nil

@@ -256,11 +256,11 @@ func (d *drill) switchBack(ctx context.Context) error {
 // retrySwitchover is the pause after a switchover that was turned down, because the site was not ready yet.
 const retrySwitchover = 500 * time.Millisecond
 
-// requestSwitchover asks until it is not turned down. One request may wait until the site serves, so it is bounded by
+// insist asks for a switchover until that is not turned down. One request may wait until the site serves, so it is bounded by
 // the phase alone.
-func (d *drill) requestSwitchover(ctx context.Context, site string) error {
+func (d *drill) insist(ctx context.Context, site string, ask func(context.Context, string) error) error {
 	for {
-		err := d.twin.RequestSwitchover(ctx, site)
+		err := ask(ctx, site)
 		if err == nil {
 			return nil
 		}

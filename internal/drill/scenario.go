@@ -150,14 +150,14 @@ func scenarios() []scenario {
 			"no failover: payments go on, and the standby catches up afterwards", mustStay, strikeAndStay(twin.Fault{Name: twin.IsolatedStandby}, 2),
 		},
 		{
-			twin.WardenCrash, "in planned moves, all wardens of a site are killed at each step of the protocol",
-			"every move completes all the same, and nothing is lost",
+			twin.WardenCrash, "in moves that are planned, withdrawn, and made by hand, all wardens of a site are killed at each step of the protocol",
+			"every move comes to its end all the same, and nothing is lost",
 			verdict.Demands{RPO: true, NoLoss: true},
 			(*drill).wardenCrash,
 		},
 		{
-			SecondFailure, "while the standby takes over from a lost region, its wardens are killed, then its database",
-			"it takes over within the objective all the same", mustTakeOver, (*drill).secondFailure,
+			SecondFailure, "while the standby takes over from a lost region, its wardens are killed, then its database; and the returned region's wardens as they export its tail",
+			"it takes over within the objective all the same, and the tail is exported", mustTakeOver, (*drill).secondFailure,
 		},
 		{
 			Switchover, "no fault: a planned move to the other site and back, under load",
@@ -309,6 +309,7 @@ func (d *drill) secondFailure(ctx context.Context) []step {
 		{RunOn, l.RunOn, d.runOn},
 		{Return, l.Return, func(phase context.Context) error { return d.returnRegion(ctx, phase) }},
 		{Rejoin, l.Rejoin, d.rejoin},
+		{Settled, l.Fault, d.tailSaved},
 	}
 }
 

@@ -70,10 +70,15 @@ func TestScenariosFail(t *testing.T) {
 		"a frozen transaction is silent":     {twin.RegionFreeze, func(f *fakeTwin, _ *Options) { f.heldUnanswered = 1 }, "1 of 8 transactions that were frozen"},
 		"what thawed is in no tail":          {FreezeThaw, func(f *fakeTwin, _ *Options) { f.thawedLands = 1 }, "3 transactions landed after a thaw, but only 0"},
 		"loss in a hand-over":                {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.loseOnSwitch = true }, "nothing may be lost"},
-		"a step was never struck":            {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.skips = "grant" }, "wardens were killed: 12: "},
-		"the wardens outlived a strike":      {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.failsToStrike = "record-term" }, "wardens were killed: 12: "},
-		"the second failure did not happen":  {SecondFailure, func(f *fakeTwin, _ *Options) { f.skips = "acquire" }, "failures during the takeover: 2: "},
-		"only the wardens were struck":       {SecondFailure, func(f *fakeTwin, _ *Options) { f.skips = "promote" }, "failures during the takeover: 2: "},
+		"a step was never struck":            {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.skips = "grant" }, "wardens were killed: 16: "},
+		"a hand-over is never taken back":    {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.skips = "take-back" }, "wardens were killed: 16: "},
+		"a term is never released":           {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.skips = "release" }, "wardens were killed: 16: "},
+		"the wardens outlived a strike":      {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.failsToStrike = "record-term" }, "wardens were killed: 16: "},
+		"they outlived one in a release":     {twin.WardenCrash, func(f *fakeTwin, _ *Options) { f.failsToStrike = "release" }, "wardens were killed: 16: "},
+		"the second failure did not happen":  {SecondFailure, func(f *fakeTwin, _ *Options) { f.skips = "acquire" }, "the export of the tail: 3: "},
+		"only the wardens were struck":       {SecondFailure, func(f *fakeTwin, _ *Options) { f.skips = "promote" }, "the export of the tail: 3: "},
+		"the export was not struck":          {SecondFailure, func(f *fakeTwin, _ *Options) { f.failsToStrike = "export-tail" }, "the export of the tail: 3: "},
+		"the tail was not exported":          {SecondFailure, func(f *fakeTwin, _ *Options) { f.loseTail = true }, "no warden has exported: [1], want none"},
 		"the fault can't be injected":        {twin.ZoneLoss, func(f *fakeTwin, _ *Options) { f.injectFails = true }, "no such thing to break"},
 		"payments do not come back":          {twin.DatabaseWriterCrash, func(f *fakeTwin, o *Options) { f.refusesForEver, o.Limits.Hold = true, 2*time.Second }, "phase hold took longer"},
 		"the fence is not shown to hold":     {twin.IsolatedActive, func(f *fakeTwin, _ *Options) { f.noAttempts = true }, "not shown to hold"},
@@ -112,7 +117,7 @@ func TestStoreRegionLossTakesTheHoldersReplicaToo(t *testing.T) {
 	}
 }
 
-// Every step of a planned move is struck before its effect and after it, whatever the seed, and what a move did not come by
+// Every step of a move is struck before its effect and after it, whatever the seed, and what a move did not come by
 // is made up for.
 func TestWardensAreKilledInsideEveryStep(t *testing.T) {
 	for _, seed := range []uint64{1, 2} {
@@ -128,7 +133,7 @@ func TestWardensAreKilledInsideEveryStep(t *testing.T) {
 		if i < 0 {
 			t.Fatalf("seed %d: no check of the strikes: %+v", seed, v.Checks)
 		}
-		for _, step := range []string{"seal", "drain", "move-writer", "grant", "acquire", "record-term", "serve"} {
+		for _, step := range []string{"seal", "drain", "move-writer", "grant", "take-back", "release", "acquire", "record-term", "serve"} {
 			for _, way := range []string{"before", "after"} {
 				if n := len(regexp.MustCompile("inside "+step+` of \w+, `+way+" its effect").FindAllString(v.Checks[i].Got, -1)); n != 1 {
 					t.Errorf("seed %d: %d strikes %s the effect of %s: %s", seed, n, way, step, v.Checks[i].Got)

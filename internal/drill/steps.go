@@ -324,7 +324,7 @@ func (d *drill) expect(what, wanted, got string, ok bool) {
 func (d *drill) operatorMoves(ctx context.Context) error {
 	d.event("drill", d.second, "an operator requests a switchover")
 	d.asked = time.Now()
-	if err := d.requestSwitchover(ctx, d.second); err != nil {
+	if err := d.insist(ctx, d.second, d.twin.RequestSwitchover); err != nil {
 		return err
 	}
 	return d.takeover(ctx)
@@ -353,19 +353,24 @@ func (d *drill) switchOver(ctx context.Context) error {
 func (d *drill) move(ctx context.Context, site string) (gap time.Duration, err error) {
 	asked := time.Now()
 	d.event("drill", site, "a switchover is requested")
-	if err := d.requestSwitchover(ctx, site); err != nil {
+	if err := d.insist(ctx, site, d.twin.RequestSwitchover); err != nil {
 		return 0, err
 	}
-	if err := poll(ctx, pollEvery, d.active(site)); err != nil {
-		return 0, err
-	}
-	if err := d.paidAt(ctx, site, time.Since(d.began)); err != nil {
-		return 0, err
-	}
-	if err := rest(ctx, d.o.Pace.Settle); err != nil {
+	if err := d.arrive(ctx, site); err != nil {
 		return 0, err
 	}
 	return d.largestGap(asked, time.Now()), nil
+}
+
+// arrive waits until payments are acknowledged at the own address of the site that is to serve, and for a moment longer.
+func (d *drill) arrive(ctx context.Context, site string) error {
+	if err := poll(ctx, pollEvery, d.active(site)); err != nil {
+		return err
+	}
+	if err := d.paidAt(ctx, site, time.Since(d.began)); err != nil {
+		return err
+	}
+	return rest(ctx, d.o.Pace.Settle)
 }
 
 // paidAt waits for a payment that is acknowledged at a site's own address, in an attempt that began after an instant.
