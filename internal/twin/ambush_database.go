@@ -25,7 +25,7 @@ var (
 )
 
 const (
-	ambushedSQL = "SELECT EXISTS (SELECT FROM twin.ambush WHERE step = $1 AND armed)"
+	ambushedSQL = "SELECT EXISTS (SELECT FROM twin.ambush WHERE step = $1 AND site = $2 AND armed)"
 	laidSQL     = "SELECT to_regclass('twin.ambush') IS NOT NULL"
 	// heldEvery is how often a database is asked whether it holds a statement, which waits for the answer.
 	heldEvery = 10 * time.Millisecond
@@ -92,7 +92,7 @@ func arm(ctx context.Context, conn *pgx.Conn, tr *trap, armed bool) error {
 			return fmt.Errorf("create the triggers that hold a step: %w", err)
 		}
 	}
-	if _, err := conn.Exec(ctx, ambushArmSQL, string(tr.Step), armed); err != nil {
+	if _, err := conn.Exec(ctx, ambushArmSQL, string(tr.Step), tr.Site, armed); err != nil {
 		return fmt.Errorf("arm the step: %w", err)
 	}
 	return nil
@@ -121,7 +121,7 @@ func (t *Twin) armed(ctx context.Context, tr *trap) (armed bool, err error) {
 	if err := conn.QueryRow(ctx, laidSQL).Scan(&armed); err != nil || !armed {
 		return false, err
 	}
-	err = conn.QueryRow(ctx, ambushedSQL, string(tr.Step)).Scan(&armed)
+	err = conn.QueryRow(ctx, ambushedSQL, string(tr.Step), tr.Site).Scan(&armed)
 	return armed, err
 }
 

@@ -231,7 +231,10 @@ func TestStatementIsHeld(t *testing.T) {
 	if err := fence.EnsureSchema(ctx, warden); err != nil {
 		t.Fatal(err)
 	}
-	n := term.Number(0)
+	n := term.Number(1)
+	if err := fence.RecordTerm(ctx, warden, n, "dr"); err != nil {
+		t.Fatal(err)
+	}
 	for _, step := range databaseSteps {
 		for _, after := range []bool{false, true} {
 			n++
@@ -240,6 +243,27 @@ func TestStatementIsHeld(t *testing.T) {
 				holdOne(ctx, t, dsn, watcher, a, n)
 			})
 		}
+	}
+}
+
+// The other site's statement of the same step is let through: a move may have gone another way.
+func TestOtherSitesStatementIsNotHeld(t *testing.T) {
+	_, dsn := pgservertest.Start(t, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // a statement is held for longer
+	defer cancel()
+	conn := connect(ctx, t, dsn)
+	if err := errors.Join(fence.EnsureSchema(ctx, conn), fence.RecordTerm(ctx, conn, 1, "primary")); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range databaseSteps {
+		if err := arm(ctx, conn, &trap{Ambush: Ambush{Site: "dr", Step: step}}, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sealed := fence.Seal(ctx, conn, 1)
+	_, drained := fence.Drain(ctx, conn, 1)
+	if err := errors.Join(sealed, drained, fence.RecordTerm(ctx, conn, 2, "primary")); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,3 +1,3 @@
--- $1 step, $2 armed?
-INSERT INTO twin.ambush (step, armed) VALUES ($1, $2)
-ON CONFLICT (step) DO UPDATE SET armed = excluded.armed
+-- $1 step, $2 site, $3 armed?
+INSERT INTO twin.ambush (step, site, armed) VALUES ($1, $2, $3)
+ON CONFLICT (step) DO UPDATE SET site = excluded.site, armed = excluded.armed
