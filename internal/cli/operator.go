@@ -271,15 +271,22 @@ func (f *moveFlags) printMoved(cmd *cobra.Command, m operator.Moved) error {
 
 // NewSwitchoverCommand moves the active site without loss.
 func NewSwitchoverCommand() *cobra.Command {
-	var f moveFlags
+	var (
+		f        moveFlags
+		withdraw bool
+	)
 	cmd := &cobra.Command{
 		Use:   "switchover --to SITE",
 		Short: "Move the active site, planned and without losing anything",
 		Long: `Ask the active site to hand over: its wardens seal and drain its database, wait until the other site has replayed
 everything, move the writer and grant the term. The command only writes the request and watches; if it is interrupted,
-the request stands. The active site turns it down if the other one is not ready in time.`,
+the request stands. The active site turns it down if the other one is not ready in time. With --withdraw, a request that
+stands is taken back: a site that has sealed its database for it serves on, under the next term.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if withdraw {
+				return f.withdraw(cmd, withdrawnSwitchover)
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 			defer cancel()
 			q, op, err := f.prepare(ctx, cmd)
@@ -298,6 +305,7 @@ the request stands. The active site turns it down if the other one is not ready 
 		},
 	}
 	f.register(cmd)
+	cmd.Flags().BoolVar(&withdraw, "withdraw", false, "take back a request for the site")
 	return cmd
 }
 
@@ -343,7 +351,7 @@ back.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if withdraw {
-				return f.withdraw(cmd)
+				return f.withdraw(cmd, withdrawnApproval)
 			}
 			return f.takeover(cmd, false, false, valid)
 		},
@@ -354,8 +362,20 @@ back.`,
 	return cmd
 }
 
-// withdraw takes an approval back.
-func (f *moveFlags) withdraw(cmd *cobra.Command) error {
+// withdrawal takes something back that was asked for a site. was and nothing are what is said about it, with the site's name.
+type withdrawal struct {
+	do           func(*operator.Operator, context.Context, string) (bool, error)
+	was, nothing string
+}
+
+var (
+	withdrawnApproval   = withdrawal{(*operator.Operator).Withdraw, "what was approved for %s is withdrawn\n", "nothing is approved for %s\n"}
+	withdrawnSwitchover = withdrawal{
+		(*operator.Operator).WithdrawSwitchover, "the request for a switchover to %s is withdrawn\n", "no switchover to %s is asked for\n",
+	}
+)
+
+func (f *moveFlags) withdraw(cmd *cobra.Command, w withdrawal) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 	defer cancel()
 	q, op, err := f.prepare(ctx, cmd)
@@ -363,16 +383,16 @@ func (f *moveFlags) withdraw(cmd *cobra.Command) error {
 		return err
 	}
 	if f.dryRun {
-		return fmt.Errorf("%w: --withdraw has no --dry-run: 'holdfast status -o json' shows what is approved", operator.ErrUsage)
+		return fmt.Errorf("%w: --withdraw has no --dry-run: 'holdfast status -o json' shows what is asked for and approved", operator.ErrUsage)
 	}
-	was, err := op.Withdraw(ctx, q.To)
+	was, err := w.do(op, ctx, q.To)
 	if err != nil {
 		return err
 	}
 	return f.print(cmd.OutOrStdout(), map[string]any{"site": q.To, "withdrawn": was}, func(out io.Writer) error {
-		text := "nothing is approved for %s\n"
+		text := w.nothing
 		if was {
-			text = "what was approved for %s is withdrawn\n"
+			text = w.was
 		}
 		_, err := fmt.Fprintf(out, text, q.To)
 		return err

@@ -184,7 +184,7 @@ func (d *drill) withdrawnMove(ctx context.Context, to string) error {
 	if err != nil {
 		return err
 	}
-	if err := d.twin.WithdrawSwitchover(ctx); err != nil {
+	if err := d.twin.WithdrawSwitchover(ctx, to); err != nil {
 		return fmt.Errorf("withdraw the switchover to %s: %w", to, err)
 	}
 	active := to

@@ -449,7 +449,7 @@ func (f *fakeTwin) RequestSwitchover(ctx context.Context, site string) error {
 	return nil
 }
 
-func (f *fakeTwin) WithdrawSwitchover(context.Context) error {
+func (f *fakeTwin) WithdrawSwitchover(context.Context, string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.wanted = nil

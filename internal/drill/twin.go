@@ -35,8 +35,8 @@ type Twin interface {
 	Ambush(ctx context.Context, a twin.Ambush) (struck <-chan twin.Struck, end func(), err error)
 	// RequestSwitchover asks the wardens to make the site active, as "holdfast switchover --to" does.
 	RequestSwitchover(ctx context.Context, site string) error
-	// WithdrawSwitchover takes such a request back.
-	WithdrawSwitchover(ctx context.Context) error
+	// WithdrawSwitchover takes such a request back, as "holdfast switchover --withdraw" does.
+	WithdrawSwitchover(ctx context.Context, site string) error
 	// MoveDatabase begins to move the global writer to a site by hand, without losing anything and without asking a warden.
 	MoveDatabase(ctx context.Context, site string) error
 	// Active returns the site that holds the term, and whether its /healthz says that it serves.

@@ -375,19 +375,32 @@ func TestSwitchoverTurnedDown(t *testing.T) {
 	}
 }
 
-// TestWithdrawRequest: whoever has thought better of it takes the request back, and whoever waits for it learns that.
-func TestWithdrawRequest(t *testing.T) {
+// TestWithdrawSwitchover: who has thought better of a request takes it back, unless the term is given away by then, or it is
+// somebody else's for the other site.
+func TestWithdrawSwitchover(t *testing.T) {
 	o, m := withRecord(t)
-	if was, err := o.WithdrawRequest(t.Context()); was || err != nil {
+	if was, err := o.WithdrawSwitchover(t.Context(), "dr"); was || err != nil {
 		t.Errorf("without a request: %v, %v", was, err)
+	}
+	if _, err := o.WithdrawSwitchover(t.Context(), "moon"); !errors.Is(err, ErrUsage) {
+		t.Errorf("a site that is none: %v", err)
 	}
 	m.Edit(func(r *term.Record) { r.Wanted = &term.Wanted{Site: "dr", By: "me"} })
 	before, _ := m.Record()
-	if was, err := o.WithdrawRequest(t.Context()); !was || err != nil {
+	if was, err := o.WithdrawSwitchover(t.Context(), "primary"); was || err != nil {
+		t.Errorf("a request for the other site: %v, %v", was, err)
+	}
+	if was, err := o.WithdrawSwitchover(t.Context(), "dr"); !was || err != nil {
 		t.Errorf("a request: %v, %v", was, err)
 	}
 	if r, _ := m.Record(); r.Wanted != nil || r.Version != before.Version+1 || r.Term != before.Term {
 		t.Errorf("the record is %+v, was %+v", r, before)
+	}
+	m.Edit(func(r *term.Record) {
+		r.Wanted, r.State, r.GrantedTo = &term.Wanted{Site: "dr", By: "me"}, term.Granted, "dr"
+	})
+	if _, err := o.WithdrawSwitchover(t.Context(), "dr"); !errors.Is(err, ErrRefused) {
+		t.Errorf("a term that is granted: %v", err)
 	}
 }
 

@@ -91,12 +91,21 @@ func request(q Request, at time.Time) func(*term.Record) (bool, error) {
 	}
 }
 
-// WithdrawRequest takes a request for a switchover out of the record, whatever has been done for it since: a holder that has
-// sealed its database takes the hand-over back. It returns false if there was nothing.
-func (o *Operator) WithdrawRequest(ctx context.Context) (bool, error) {
-	was := false
-	_, err := o.change(ctx, func(r *term.Record) (bool, error) {
-		was, r.Wanted = r.Wanted != nil, nil
+// WithdrawSwitchover takes a request for a switchover to a site out of the record, whatever has been done for it since: a holder
+// that has sealed its database takes the hand-over back. It returns false if there was nothing, and [ErrRefused] once the term
+// is given away.
+func (o *Operator) WithdrawSwitchover(ctx context.Context, site string) (was bool, err error) {
+	if _, err := o.site(site); err != nil {
+		return false, err
+	}
+	_, err = o.change(ctx, func(r *term.Record) (bool, error) {
+		was = r.Wanted != nil && r.Wanted.Site == site
+		if was && r.State != term.Held {
+			return false, fmt.Errorf("%w: term %d is already %s by %s: ask for a switchover back once %s serves", ErrRefused, r.Term, r.State, r.Holder, site)
+		}
+		if was {
+			r.Wanted = nil
+		}
 		return was, nil
 	})
 	return was, err
@@ -265,7 +274,7 @@ func (o *Operator) await(ctx context.Context, q Request, start term.Record, bega
 		}
 		select {
 		case <-ctx.Done():
-			return Moved{}, fmt.Errorf("wait until %s serves: %w (last: %s; the request stands, 'holdfast status' shows its state, 'holdfast approve --withdraw' takes an approval back)",
+			return Moved{}, fmt.Errorf("wait until %s serves: %w (last: %s; the request stands, 'holdfast status' shows its state; 'holdfast switchover --withdraw' takes it back, or 'holdfast approve --withdraw' an approval)",
 				q.To, ctx.Err(), strings.Join(slices.DeleteFunc([]string{said, heard}, func(s string) bool { return s == "" }), "; "))
 		case <-tick.C:
 		}

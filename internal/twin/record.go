@@ -99,11 +99,11 @@ func (t *Twin) RequestSwitchover(ctx context.Context, site string) error {
 	return err
 }
 
-// WithdrawSwitchover takes the request for a switchover back, as somebody may who has thought better of it.
-func (t *Twin) WithdrawSwitchover(ctx context.Context) error {
-	was, err := t.operator.WithdrawRequest(ctx)
+// WithdrawSwitchover takes the request for a switchover to a site back, as somebody may who has thought better of it.
+func (t *Twin) WithdrawSwitchover(ctx context.Context, site string) error {
+	was, err := t.operator.WithdrawSwitchover(ctx, site)
 	if err == nil && !was {
-		err = errors.New("no switchover is asked for")
+		err = errors.New("no switchover to " + site + " is asked for")
 	}
 	return err
 }

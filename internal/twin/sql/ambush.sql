@@ -1,5 +1,6 @@
 -- What holds a warden's statement inside its step: while the step's row is armed, the statement that is the step waits in
--- a trigger, and says so with a lock of its own. The other site's, after a move that went another way, does not. It stops waiting after ten seconds, should whoever armed it be gone.
+-- a trigger, and says so with a lock of its own. The other site's, after a move that went another way, does not. It stops
+-- waiting after ten seconds, should whoever armed it be gone.
 CREATE SCHEMA IF NOT EXISTS twin;
 CREATE TABLE IF NOT EXISTS twin.ambush (step text PRIMARY KEY, site text NOT NULL, armed boolean NOT NULL);
 
