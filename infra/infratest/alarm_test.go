@@ -29,6 +29,7 @@ func spokenFor(s state, alarm string) bool {
 }
 
 func TestEverythingThatMattersHasAnAlarm(t *testing.T) {
+	t.Parallel()
 	s := protectedState(t)
 	for _, cluster := range s.some(t, "aws_rds_cluster") {
 		for _, metric := range []string{"AuroraGlobalDBReplicationLag", "CPUUtilization", "EngineUptime"} {

@@ -18,6 +18,7 @@ var givenPassword = []string{"TF_VAR_db_master_password=" + marker}
 
 // The real provider plans the deployment without credentials; what it writes down is what a state would hold.
 func TestSecretsStandInNoPlan(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("plans with the real provider, about half a minute")
 	}
@@ -106,6 +107,7 @@ func realProviderAgrees(t *testing.T, p plan) {
 
 // The state that mocks make holds every value in clear, so it would show a secret that is not write-only.
 func TestSecretsStandInNoState(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("applies with mock providers, about half a minute")
 	}

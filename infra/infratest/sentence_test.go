@@ -8,6 +8,7 @@ import (
 
 // What a person reads when an input is wrong: the plan stops, and the sentence says what to change.
 func TestBadInputIsRefusedWithASentence(t *testing.T) {
+	t.Parallel()
 	w := &workspace{command: needTerraform(t), dir: filepath.Join(t.TempDir(), "inputs")}
 	if err := copyTree(filepath.Join(infra, "tests", "inputs"), w.dir); err != nil {
 		t.Fatal(err)

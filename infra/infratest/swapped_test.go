@@ -18,6 +18,7 @@ var membership = []string{"global_cluster_identifier", "replication_source_ident
 // nor detach anything. The plan is made by the real provider, from a state in which the roles are swapped, offline.
 // Nor may it take back what the wardens have moved in the sites: tasks, autoscaling's floor, the way of the requests.
 func TestPlanAfterAFailoverLeavesAloneWhatTheWardensMove(t *testing.T) {
+	t.Parallel()
 	var targets []string
 	for _, site := range []string{"primary", "dr"} {
 		for _, moved := range []string{"aws_lb_listener.app", "aws_ecs_service.app", "aws_appautoscaling_target.app"} {
@@ -56,6 +57,7 @@ var movedByWardens = map[string]string{
 
 // The same plan without the protection: it shows that the test above can fail, and what it would look like.
 func TestPlanAfterAFailoverWithoutIgnoreChangesPromotesTheSecondary(t *testing.T) {
+	t.Parallel()
 	text := readFile(t, infra, "modules", "aurora", "main.tf")
 	const line = "      replication_source_identifier,\n"
 	if strings.Count(text, line) != 1 {
