@@ -280,8 +280,9 @@ func NewSwitchoverCommand() *cobra.Command {
 		Short: "Move the active site, planned and without losing anything",
 		Long: `Ask the active site to hand over: its wardens seal and drain its database, wait until the other site has replayed
 everything, move the writer and grant the term. The command only writes the request and watches; if it is interrupted,
-the request stands. The active site turns it down if the other one is not ready in time. With --withdraw, a request that
-stands is taken back: a site that has sealed its database for it serves on, under the next term.`,
+the request stands. The active site turns it down if the other one is not ready in time. With --withdraw, a request is
+taken back, as long as the other site has not replayed everything: a site that has sealed its database for it serves on,
+under the next term.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if withdraw {

@@ -176,7 +176,7 @@ func (d *drill) withdrawnMove(ctx context.Context, to string) error {
 	asking, cancel := context.WithCancel(ctx)
 	defer cancel()
 	answer := make(chan error, 1)
-	go func() { answer <- d.twin.RequestSwitchover(asking, to) }()
+	go func() { answer <- d.twin.RequestSwitchover(asking, to) }() // its end says nothing of who will serve
 	err := poll(ctx, serveEvery, func(ctx context.Context) (bool, string, error) {
 		r, err := d.twin.Record(ctx)
 		return err == nil && r.Wanted != nil && !d.twin.Serves(ctx, from), "site " + from + " has not stopped for the hand-over", err
@@ -187,12 +187,18 @@ func (d *drill) withdrawnMove(ctx context.Context, to string) error {
 	if err := d.twin.WithdrawSwitchover(ctx, to); err != nil {
 		return fmt.Errorf("withdraw the switchover to %s: %w", to, err)
 	}
-	active := to
-	if err := <-answer; err != nil {
-		active = from
-		d.event("drill", to, "the switchover was turned down: "+err.Error())
-	}
+	<-answer
+	d.event("drill", to, "the switchover is withdrawn")
 	if err := d.clear(twin.ReplicationSlow)(ctx); err != nil {
+		return err
+	}
+	active := ""
+	err = poll(ctx, pollEvery, func(ctx context.Context) (bool, string, error) {
+		site, serves, err := d.twin.Active(ctx)
+		active = site
+		return serves, "no site serves after the withdrawal", err
+	})
+	if err != nil {
 		return err
 	}
 	return d.arrive(ctx, active)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"holdfast/internal/term"
@@ -521,8 +522,14 @@ func release(o *Observation, reason string) Decision {
 
 func want(o *Observation, site, reason string) Decision {
 	next := following(o.Store.Record)
-	next.Wanted = &term.Wanted{Site: site, By: "warden " + o.Warden, Reason: reason, At: o.WallClock}
+	next.Wanted = &term.Wanted{Site: site, By: byWarden + o.Warden, Reason: reason, At: o.WallClock}
 	return Decision{Step: Want, Record: &next, Reason: reason}
 }
+
+// byWarden begins the name of a warden that asks for a move.
+const byWarden = "warden "
+
+// AskedByWarden reports whether it was a warden that asked for a move, which asks again while the cause lasts, and not a person.
+func AskedByWarden(w *term.Wanted) bool { return strings.HasPrefix(w.By, byWarden) }
 
 func wait(reason string) Decision { return Decision{Step: Wait, Reason: reason} }

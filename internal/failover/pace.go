@@ -88,8 +88,9 @@ const (
 )
 
 // Pace is the time from one observation to the next, and how long an answer of a control plane may be used again, for a
-// warden that renews once a period and may be busy with a step. The end of a step ends the pause. An observation that is
-// under way then, and saw the world before the step, only keeps the next one waiting; so a busy warden does not hurry.
+// warden that renews once a period and may be busy with a step. The end of a step that took effect ends the pause. An
+// observation that is under way then, and saw the world before the step, only keeps the next one waiting; so a busy warden does
+// not hurry.
 func Pace(o Observation, busy bool, period time.Duration) (every, reuse time.Duration) {
 	switch {
 	case hurried(&o) && !busy:

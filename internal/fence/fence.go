@@ -30,7 +30,7 @@ var (
 	ErrNotSealed = errors.New("the term is not sealed")
 	// ErrSealUnpublished: the lease's row is sealed, and what commits are checked by still lets them pass, until the lease runs out.
 	ErrSealUnpublished = errors.New("the term is sealed in holdfast.write_lease, and commits still pass: is the trigger that publishes the lease disabled? " +
-		"ALTER TABLE holdfast.write_lease ENABLE ALWAYS TRIGGER publish")
+		"ALTER TABLE holdfast.write_lease ENABLE ALWAYS TRIGGER publish, and UPDATE holdfast.write_lease SET term = term publish it at once")
 	// ErrServerChanged: the server restarted, or another one answers, since the sample was taken.
 	ErrServerChanged = errors.New("another server answers than the one that was sampled")
 	// ErrPreparedTransactions: max_prepared_transactions is not 0, and COMMIT PREPARED goes past the fence.

@@ -375,8 +375,8 @@ func TestSwitchoverTurnedDown(t *testing.T) {
 	}
 }
 
-// TestWithdrawSwitchover: who has thought better of a request takes it back, unless the term is given away by then, or it is
-// somebody else's for the other site.
+// TestWithdrawSwitchover: who has thought better of a request takes it back, unless the writer is on its way by then, or it is
+// the wardens', or for the other site.
 func TestWithdrawSwitchover(t *testing.T) {
 	o, m := withRecord(t)
 	if was, err := o.WithdrawSwitchover(t.Context(), "dr"); was || err != nil {
@@ -396,11 +396,26 @@ func TestWithdrawSwitchover(t *testing.T) {
 	if r, _ := m.Record(); r.Wanted != nil || r.Version != before.Version+1 || r.Term != before.Term {
 		t.Errorf("the record is %+v, was %+v", r, before)
 	}
-	m.Edit(func(r *term.Record) {
-		r.Wanted, r.State, r.GrantedTo = &term.Wanted{Site: "dr", By: "me"}, term.Granted, "dr"
-	})
-	if _, err := o.WithdrawSwitchover(t.Context(), "dr"); !errors.Is(err, ErrRefused) {
-		t.Errorf("a term that is granted: %v", err)
+	for name, too := range map[string]func(*term.Record, *term.Beacon){
+		"granted":      func(r *term.Record, _ *term.Beacon) { r.State, r.GrantedTo = term.Granted, "dr" },
+		"replayed":     func(r *term.Record, b *term.Beacon) { b.DrainedTerm = r.Term },
+		"moved":        func(_ *term.Record, b *term.Beacon) { b.ObservedWriter = "dr" },
+		"the wardens'": func(r *term.Record, _ *term.Beacon) { r.Wanted.By = "warden primary/1" },
+	} {
+		b := term.Beacon{Site: "dr"}
+		m.Edit(func(r *term.Record) {
+			r.State, r.GrantedTo, r.Wanted = term.Held, "", &term.Wanted{Site: "dr", By: "me"}
+			too(r, &b)
+		})
+		if err := m.Replica("warden").PutBeacon(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		if was, err := o.WithdrawSwitchover(t.Context(), "dr"); was || !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v, %v", name, was, err)
+		}
+		if r, _ := m.Record(); r.Wanted == nil {
+			t.Errorf("%s: the request is gone", name)
+		}
 	}
 }
 

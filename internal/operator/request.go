@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/internal/failover"
 	"holdfast/internal/reconcile"
 	"holdfast/internal/term"
 )
@@ -67,7 +68,7 @@ func (o *Operator) Switchover(ctx context.Context, q Request) (Moved, error) {
 		case r.Holder != q.To && r.Term > start.Term:
 			return fmt.Errorf("%w: %s took the hand-over back under term %d; %s", ErrRefused, r.Holder, r.Term, why)
 		case r.Term == start.Term && r.State == term.Held && r.Wanted == nil:
-			return fmt.Errorf("%w: %s turned the request down; %s", ErrRefused, r.Holder, why)
+			return fmt.Errorf("%w: %s turned the request down, or somebody has withdrawn it; %s", ErrRefused, r.Holder, why)
 		}
 		return nil
 	})
@@ -91,24 +92,32 @@ func request(q Request, at time.Time) func(*term.Record) (bool, error) {
 	}
 }
 
-// WithdrawSwitchover takes a request for a switchover to a site out of the record, whatever has been done for it since: a holder
-// that has sealed its database takes the hand-over back. It returns false if there was nothing, and [ErrRefused] once the term
-// is given away.
+// WithdrawSwitchover takes somebody's request for a switchover to a site out of the record: a holder that has sealed its database
+// for it takes the hand-over back. It returns false if there was nothing, and [ErrRefused] if the other site has replayed
+// everything, because then the writer may be on its way, and if the wardens have made the request themselves.
 func (o *Operator) WithdrawSwitchover(ctx context.Context, site string) (was bool, err error) {
 	if _, err := o.site(site); err != nil {
 		return false, err
 	}
+	beacons, err := o.Beacons(ctx)
+	if err != nil {
+		return false, err
+	}
 	_, err = o.change(ctx, func(r *term.Record) (bool, error) {
-		was = r.Wanted != nil && r.Wanted.Site == site
-		if was && r.State != term.Held {
-			return false, fmt.Errorf("%w: term %d is already %s by %s: ask for a switchover back once %s serves", ErrRefused, r.Term, r.State, r.Holder, site)
+		if r.Wanted == nil || r.Wanted.Site != site {
+			return false, nil
 		}
-		if was {
-			r.Wanted = nil
+		b := beacons[site]
+		switch {
+		case r.State != term.Held, b.DrainedTerm >= r.Term, b.ObservedWriter == site:
+			return false, fmt.Errorf("%w: the writer is on its way to %s: let it arrive, and ask for a switchover back", ErrRefused, site)
+		case failover.AskedByWarden(r.Wanted):
+			return false, fmt.Errorf("%w: %s asks for it, and would again, because %s: mend that; in mode manual they do not ask", ErrRefused, r.Wanted.By, r.Wanted.Reason)
 		}
-		return was, nil
+		was, r.Wanted = true, nil
+		return true, nil
 	})
-	return was, err
+	return was && err == nil, err
 }
 
 func approvalOf(q Request, r term.Record, at time.Time, allowDataLoss bool, validFor time.Duration) term.Approval {
@@ -274,8 +283,9 @@ func (o *Operator) await(ctx context.Context, q Request, start term.Record, bega
 		}
 		select {
 		case <-ctx.Done():
-			return Moved{}, fmt.Errorf("wait until %s serves: %w (last: %s; the request stands, 'holdfast status' shows its state; 'holdfast switchover --withdraw' takes it back, or 'holdfast approve --withdraw' an approval)",
-				q.To, ctx.Err(), strings.Join(slices.DeleteFunc([]string{said, heard}, func(s string) bool { return s == "" }), "; "))
+			return Moved{}, fmt.Errorf("wait until %s serves: %w (last: %s; what was asked for stands, 'holdfast status' shows its state; "+
+				"'holdfast switchover --withdraw --to %s' takes a request back, 'holdfast approve --withdraw --to %s' an approval)",
+				q.To, ctx.Err(), strings.Join(slices.DeleteFunc([]string{said, heard}, func(s string) bool { return s == "" }), "; "), q.To, q.To)
 		case <-tick.C:
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,12 +35,25 @@ func TestKilledServerLeavesNothingBehindAndStartsAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again := pgservertest.Run(t, in, s.Config)
+	next := pgservertest.Run(t, in, s.Config)
 	s.Kill() // somebody else who has seen it end
+	wantLockFile(t, next)
+
+	// The same of one that ended by itself, and is killed for the first time when another has taken its place.
+	if err := next.Signal(syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	<-next.Exited()
+	last := pgservertest.Run(t, in, s.Config)
+	next.Kill()
+	wantLockFile(t, last)
+}
+
+func wantLockFile(t *testing.T, s *pgserver.Server) {
+	t.Helper()
 	if _, err := os.Stat(filepath.Join(s.DataDir, "postmaster.pid")); err != nil {
 		t.Errorf("the next server's lock file: %v", err)
 	}
-	again.Kill()
 }
 
 // sharedMemory reads the id of a server's segment from its lock file.

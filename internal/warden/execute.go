@@ -169,7 +169,7 @@ func (w *Warden) promote(ctx context.Context, n term.Number, lossy bool) outcome
 	if lossy {
 		detail = "failover accepted"
 	}
-	return outcome{detail: detail}
+	return outcome{effective: true, detail: detail}
 }
 
 // moveWriter gives the writer to the other site, within a hand-over that is still wanted (P14).
@@ -187,7 +187,7 @@ func (w *Warden) moveWriter(ctx context.Context, n term.Number) outcome {
 	if err := w.cluster.MoveWriter(ctx); err != nil {
 		return outcome{err: err}
 	}
-	return outcome{detail: "switchover accepted"}
+	return outcome{effective: true, detail: "switchover accepted"}
 }
 
 // recordTerm puts the term into the database's lineage and gives it its first lease at once (P13).

@@ -13,7 +13,7 @@ const afterEffect = 10 * time.Millisecond
 
 // outcome is what became of a step.
 type outcome struct {
-	// effective says that the world has changed, so that the next step may be due at once.
+	// effective says that the world has changed, or is changing, so that the next step may be due at once.
 	effective bool
 	detail    string
 	err       error

@@ -56,8 +56,9 @@ func (t *forwardTransport) CloseIdleConnections() {
 	t.older.CloseIdleConnections()
 }
 
-// spareLife is how long a spare connection is good for: half of the silence after which a balancer closes one by default.
-const spareLife = forwardIdle / 2
+// spareLife is how long a spare connection is good for: less than anybody waits for a connection's first request, and most of
+// what a request may wait for the other site. While requests wait, another takes its place.
+const spareLife = 2 * time.Second
 
 // spare dials the other site's balancer, and keeps one connection ready while requests wait for that site: a connection across
 // regions takes as long as a request, and one with TLS as long as two.

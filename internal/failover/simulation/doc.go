@@ -37,7 +37,7 @@
 //     gate allows, and what a person forced excuses the next term only; at the end each is in a surviving ledger, in an
 //     export, or on a volume that was kept, and if it is in neither of the first two the record says that the end of its
 //     term is missing, whoever moved the writer. (Where it was moved away by hand and came back before another term was
-//     served nobody can tell, and neither the run nor, after a failover by hand, its next hand-over is asked.)
+//     served nobody can tell, and neither the run nor, after a failover by hand, the start of its next term is asked.)
 //   - I3: no purchase is charged twice.
 //   - I4: every database's ledger adds up to zero in every currency.
 //   - I5: once faults are over a site serves, or a warden names the decision that it waits for: one that only a person can

@@ -449,12 +449,12 @@ func (d *warden) promote(t term.Number, lossy bool, done func(bool)) {
 				if refused {
 					d.memory.SwitchoverRefused = t
 				}
-				done(refused) // what is left is due at once
+				done(answered) // refused, what is left is due at once
 			})
 			return
 		}
 		stray := func() { d.w.strayed = d.w.strayed || d.w.store.record.Term != t }
-		d.effect(left, place{toControl, d.site}, func() { c.failover(d.site, stray) }, func(bool) { done(false) })
+		d.effect(left, place{toControl, d.site}, func() { c.failover(d.site, stray) }, done)
 	})
 }
 
@@ -464,7 +464,7 @@ func (d *warden) moveWriter(t term.Number, done func(bool)) {
 			done(false)
 			return
 		}
-		d.effect(left, place{toControl, d.site}, func() { d.w.control.switchover(d.site.peer) }, func(bool) { done(false) })
+		d.effect(left, place{toControl, d.site}, func() { d.w.control.switchover(d.site.peer) }, done)
 	})
 }
 
