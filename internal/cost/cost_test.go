@@ -185,14 +185,14 @@ func TestSumsByHand(t *testing.T) {
 				"arn": arn("wafv2", e, "regional/webacl/f"), "rule": []any{1, 2, 3},
 			}),
 		}, PartMonitoring, "26.00"},
-		// 0.625 + 0.00025 + 4×0.125
+		// 0.625 + 0.00025 + 30×0.125
 		{"term table", []values{
 			res("aws_vpc", "v", "module.v", values{
 				"arn": arn("ec2", e, "vpc/v"),
 			}), res("aws_cloudformation_stack", "t", "module.t", values{
 				"template_body": string(template),
 			}),
-		}, PartMonitoring, "1.13"},
+		}, PartMonitoring, "4.38"},
 	} {
 		r := must(t, state(append(c.resources, res("aws_vpc", "east", "module.east", values{"arn": arn("ec2", e, "vpc/east")}))...), nil)
 		if got := r.part(c.part).Total.String(); got != c.want {

@@ -34,7 +34,7 @@ func Assumptions() []Assumption {
 		{"log-gb", "10", "GB", "logs taken in, for each log group"},
 		{"log-stored-gb", "10", "GB", "logs kept, for each log group"},
 		{"term-writes-millions", "1", "million", "writes to the term table, each charged in every replica"},
-		{"term-reads-millions", "4", "million", "reads of the term table"},
+		{"term-reads-millions", "30", "million", "reads of the term table"},
 		{"term-storage-gb", "0.001", "GB", "size of the term table, in each replica"},
 		{"image-gb", "1", "GB", "container images kept in each region that ECR replicates to or from"},
 		{"efs-gb", "1", "GB", "exports kept on each file system"},

@@ -8,9 +8,9 @@ import (
 )
 
 // How often a standby reads the record: a watch starts at the answer that showed the last renewal first, so whatever
-// lies between the two is added to every takeover.
+// lies between the two is added to every takeover. Each read is charged (package cost: term-reads-millions).
 const (
-	watchPerLease = 40
+	watchPerLease = 80
 	watchFloor    = 100 * time.Millisecond
 )
 

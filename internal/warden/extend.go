@@ -61,7 +61,11 @@ func (w *Warden) extend(ctx context.Context) {
 	w.memory.mu.Lock()
 	news := digitless(w.memory.extended) != digitless(outcome)
 	w.memory.extended = outcome
+	unserved := w.memory.Store.Record.ServedTerm < w.memory.Store.Record.Term
 	w.memory.mu.Unlock()
+	if err == nil && unserved {
+		signal(w.loopNow) // it waits for the lease
+	}
 	if news {
 		w.journal.event("write lease", "outcome", outcome)
 	}

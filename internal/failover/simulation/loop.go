@@ -293,7 +293,7 @@ func (d *warden) lookAfter(wait time.Duration) {
 	})
 }
 
-// loopSoon is a signal that the record has changed hands, or a watch has ended.
+// loopSoon is a signal that the record has changed hands, a watch has ended, or a term has its first lease.
 func (d *warden) loopSoon() {
 	if !d.pausing {
 		d.loopNow = true

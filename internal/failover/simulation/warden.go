@@ -377,7 +377,12 @@ func (d *warden) extendUntil(r *term.Record, trust term.Trust, done func()) {
 				until = db.now() + trust.Until.Sub(after)
 			}
 			db.extend(t, until, r.Renewal, s.server)
-		}, func(bool) { done() })
+		}, func(answered bool) {
+			if now := &d.memory.Store.Record; answered && now.ServedTerm < now.Term {
+				d.loopSoon() // it waits for the lease
+			}
+			done()
+		})
 	}})
 }
 
