@@ -31,6 +31,8 @@ func TestOperatorCommandsRefuseWrongUse(t *testing.T) {
 		{"init", 2, "--config FILE"},
 		{"switchover --config " + broken, 2, "--to SITE"},
 		{"switchover --to dr", 2, "--config FILE"},
+		{"switchover --withdraw --config " + broken, 2, "--to SITE"},
+		{"switchover --withdraw --to dr", 2, "--config FILE"},
 		{"failover --to dr --config " + broken, 2, "not valid JSON"},
 		{"failover --config " + broken, 2, "--to SITE"},
 		{"pin --site primary --for 1h --reason x", 2, "--config FILE"},
