@@ -60,6 +60,11 @@ func Renew(o Observation) (next term.Record, ok bool) {
 // writes: the own database answers and takes writes.
 func writes(o *Observation) bool { return o.Database.Reachable && o.Database.Writer }
 
+// Urgent reports whether a renewal out of turn is due still, after a sibling may have made it: before the warden has trust of
+// its own in the term, or while the record is [Uncovered]. One that is not would only be in the way of the step that serves the
+// term.
+func Urgent(o Observation) bool { return !o.Trust.Holds(o.Store.Record.Term, o.Now) || Uncovered(o) }
+
 // Uncovered reports whether a renewal is due at once: the holder's database takes writes, but the record lets its lease
 // reach less than a renewal period ahead. So it is when a term or a database has just come into service.
 func Uncovered(o Observation) bool {

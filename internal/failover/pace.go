@@ -14,19 +14,32 @@ const (
 	watchFloor    = 100 * time.Millisecond
 )
 
+// punctual is how much later than the end of a watch an answer is meant to come: one that came a little faster than the one
+// before would be in vain else.
+const punctual = 10 * time.Millisecond
+
 // NextLook is the time to a standby's next read of the record: the end of the watch is not slept past.
 func NextLook(s *StoreView, watch term.Watch) time.Duration {
-	r := &s.Record
-	pause := max(r.Lease()/watchPerLease, watchFloor)
-	if left := r.Lease() + r.Margin() - watch.Stood(); left > 0 && s.Readable {
-		pause = min(pause, left)
+	return untilWatched(s, watch, max(s.Record.Lease()/watchPerLease, watchFloor))
+}
+
+// untilWatched is the time to the end of the watch, or every if that comes first or nothing is watched.
+func untilWatched(s *StoreView, watch term.Watch, every time.Duration) time.Duration {
+	if left := s.Record.Lease() + s.Record.Margin() - watch.Stood(); left > 0 && s.Readable {
+		return min(every, left+punctual)
 	}
-	return pause
+	return every
 }
 
 // ChangedHands: more than a renewal lies between two records, so that the loop has something to decide.
 func ChangedHands(a, b term.Record) bool {
 	return a.Term != b.Term || a.State != b.State || a.ServedTerm != b.ServedTerm || (a.Wanted == nil) != (b.Wanted == nil)
+}
+
+// Joins: a sibling has acquired a term for the site. Every warden of the site needs a renewal of its own to act under it, and
+// later it would be in the way of the steps that bring the term into service.
+func Joins(site string, before, after term.Record) bool {
+	return after.Holder == site && after.State == term.Held && after.Term > before.Term
 }
 
 // OnlyRenewed: nothing but renewals lies between two records, so that what was observed beside the first one holds beside the
@@ -87,16 +100,22 @@ const (
 	hurriedAtMost = 100 * time.Millisecond
 )
 
+// AwaitEvery is how often the database is asked, for a renewal period, whether a promotion that was accepted has come about.
+const AwaitEvery = 20 * time.Millisecond
+
 // Pace is the time from one observation to the next, and how long an answer of a control plane may be used again, for a
 // warden that renews once a period and may be busy with a step. The end of a step that took effect ends the pause. An
 // observation that is under way then, and saw the world before the step, only keeps the next one waiting; so a busy warden does
-// not hurry.
+// not hurry. A standby's observation is due when its watch ends, so that nothing has to be asked again before the term is
+// taken.
 func Pace(o Observation, busy bool, period time.Duration) (every, reuse time.Duration) {
 	switch {
 	case hurried(&o) && !busy:
 		return max(period/hurriedLooks, hurriedAtMost), max(period/hurriedAsks, hurriedAtMost)
 	case busy || changing(&o):
 		return period / unhurried, 0
+	case o.Store.Record.Holder == o.Peer:
+		return untilWatched(&o.Store, o.Watch, period), 0
 	}
 	return period, 0
 }

@@ -90,7 +90,7 @@ func (w *Warden) writeOnce(ctx context.Context, d failover.Decision, renews bool
 	if err := w.write(ctx, *d.Record, renews); err != nil {
 		return outcome{effective: errors.Is(err, term.ErrConflict), err: err}
 	}
-	return outcome{effective: true, detail: fmt.Sprintf("version %d, term %d", d.Record.Version, d.Record.Term)}
+	return outcome{effective: true, written: true, detail: fmt.Sprintf("version %d, term %d", d.Record.Version, d.Record.Term)}
 }
 
 // decideAgain decides on what the store said last, after a write of d, decided on the record seen, has lost to another one. It
@@ -169,7 +169,25 @@ func (w *Warden) promote(ctx context.Context, n term.Number, lossy bool) outcome
 	if lossy {
 		detail = "failover accepted"
 	}
+	if w.awaitWriter(ctx) {
+		detail += ", and the database takes writes"
+	}
 	return outcome{effective: true, detail: detail}
+}
+
+// awaitWriter waits a moment for a promotion that was accepted, asking nobody but the database: a whole observation takes a
+// round trip between regions, and what it saw a moment too early would have to be seen again.
+func (w *Warden) awaitWriter(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, w.renewEvery())
+	defer cancel()
+	for {
+		if s, err := w.db.Sample(ctx); err == nil && !s.InRecovery {
+			return true
+		}
+		if !sleep(ctx, failover.AwaitEvery) {
+			return false
+		}
+	}
 }
 
 // moveWriter gives the writer to the other site, within a hand-over that is still wanted (P14).

@@ -15,22 +15,19 @@ const afterEffect = 10 * time.Millisecond
 type outcome struct {
 	// effective says that the world has changed, or is changing, so that the next step may be due at once.
 	effective bool
-	detail    string
-	err       error
+	// written says that a record was written, and nothing else: the memory has it, so the next decision needs no new look.
+	written bool
+	detail  string
+	err     error
 }
 
 // runLoop observes and decides, and has at most one step under way. Observing goes on while a step runs: the health
 // endpoints and the beacon live from it.
 func (w *Warden) runLoop(ctx context.Context) {
-	done := make(chan outcome, 1)
-	busy := false
-	var (
-		last  failover.Attempt
-		reuse time.Duration
-	)
-	for {
+	l := loop{w: w, done: make(chan outcome, 1)}
+	for ctx.Err() == nil {
 		began := w.boot()
-		o := w.look(ctx, reuse)
+		o := l.observe(ctx)
 		if ctx.Err() != nil {
 			break
 		}
@@ -41,56 +38,79 @@ func (w *Warden) runLoop(ctx context.Context) {
 			signal(activity)
 		}
 		w.tellNews()
-		if !busy {
-			d := w.decide(o)
-			w.remember(d)
-			w.journal.observed(o, d)
-			if d.Step != failover.Wait && last.MayFollow(o, d, w.boot(), w.renewEvery()) {
-				busy, last = true, failover.Attempt{Step: d.Step, Lossy: d.Lossy, Began: w.boot()}
-				w.begin(ctx, o, d, done)
-			}
-		}
-		var (
-			every   time.Duration
-			stopped bool
-		)
-		every, reuse = failover.Pace(o, busy, w.renewEvery())
-		busy, stopped = w.pause(ctx, every-w.boot().Sub(began), busy, done)
-		if stopped {
-			break
-		}
+		l.decide(ctx, o)
+		var every time.Duration
+		every, l.reuse = failover.Pace(o, l.busy, w.renewEvery())
+		l.pause(ctx, every-w.boot().Sub(began))
 	}
-	if busy {
-		<-done // its context has ended, so it ends
+	if l.busy {
+		<-l.done // its context has ended, so it ends
 	}
 }
 
-// pause waits until the next observation is due: after d, when the record has changed hands, or soon after a step took
-// effect.
-func (w *Warden) pause(ctx context.Context, d time.Duration, busy bool, done <-chan outcome) (stillBusy, stopped bool) {
-	// A step that ended meanwhile comes first: the next observation is to know that nothing is under way.
-	select {
-	case result := <-done:
-		busy = false
-		if w.finish(result); result.effective {
-			return false, !sleep(ctx, afterEffect)
-		}
-	default:
+// loop is the state of the loop between two observations.
+type loop struct {
+	w *Warden
+	// busy: a step is under way, which sends its outcome to done; last is the one begun last.
+	busy bool
+	done chan outcome
+	last failover.Attempt
+	// reuse is how old an answer of a control plane may be; written is the last step's if it ended the pause.
+	reuse   time.Duration
+	written bool
+}
+
+// observe looks around, or recalls what was seen if only the record has changed since, by an own write.
+func (l *loop) observe(ctx context.Context) failover.Observation {
+	if l.written {
+		l.written = false
+		return l.w.recall()
 	}
+	return l.w.look(ctx, l.reuse)
+}
+
+// decide begins the step that is due, if none is under way.
+func (l *loop) decide(ctx context.Context, o failover.Observation) {
+	if l.busy {
+		return
+	}
+	w := l.w
+	d := w.decide(o)
+	w.remember(d)
+	w.journal.observed(o, d)
+	if d.Step != failover.Wait && l.last.MayFollow(o, d, w.boot(), w.renewEvery()) {
+		l.busy, l.last = true, failover.Attempt{Step: d.Step, Lossy: d.Lossy, Began: w.boot()}
+		w.begin(ctx, o, d, l.done)
+	}
+}
+
+// pause waits until the next observation is due: after d, at a signal, or soon after a step took effect. While a step
+// is under way a signal is left for later: nothing could be decided, and an observation that saw the world before the step
+// would only keep the next one waiting.
+func (l *loop) pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(max(d, 0))
 	defer timer.Stop()
 	for {
+		due, loopNow := timer.C, l.w.loopNow
+		if l.busy {
+			loopNow = nil
+		}
+		if len(l.done) > 0 {
+			due = nil // the next observation is to know that nothing is under way
+		}
 		select {
 		case <-ctx.Done():
-			return busy, true
-		case <-timer.C:
-			return busy, false
-		case <-w.loopNow:
-			return busy, false
-		case result := <-done:
-			busy = false
-			if w.finish(result); result.effective {
-				return false, !sleep(ctx, afterEffect)
+			return
+		case <-due:
+			return
+		case <-loopNow:
+			return
+		case result := <-l.done:
+			l.busy = false
+			if l.w.finish(result); result.effective {
+				l.written = result.written
+				sleep(ctx, afterEffect)
+				return
 			}
 		}
 	}

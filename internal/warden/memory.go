@@ -40,6 +40,9 @@ func (w *Warden) learn(r term.Record, asked, answered term.Instant) (trusted boo
 	if failover.ChangedHands(before, m.Store.Record) || !expired && m.Watch.Expired(m.Store.Record) {
 		signal(w.loopNow)
 	}
+	if !trusted && failover.Joins(w.cfg.Site, before, m.Store.Record) {
+		signal(w.renewNow)
+	}
 	return trusted
 }
 
@@ -135,6 +138,14 @@ func (w *Warden) fresh() failover.Observation {
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
+	default:
+	}
+}
+
+// unsignal takes a signal back that nobody has taken yet.
+func unsignal(c <-chan struct{}) {
+	select {
+	case <-c:
 	default:
 	}
 }

@@ -96,7 +96,7 @@ func healthz(w *Warden) int {
 // suspended time, so a warden that wakes up past its lease says 503 before it has done anything else.
 func TestSuspendedWardenDoesNotServe(t *testing.T) {
 	w, c, _ := servingWarden(t)
-	w.renew(t.Context())
+	w.renew(t.Context(), false)
 	w.observe(t.Context())
 	if code := healthz(w); code != http.StatusOK {
 		t.Fatalf("/healthz: %d, %s", code, failover.Judge(w.fresh()).Reason)
@@ -116,7 +116,7 @@ func TestStaleObservationsAreUnknown(t *testing.T) {
 	w, c, _ := servingWarden(t)
 	w.observe(t.Context())
 	c.now = c.now.Add(testLease + 1)
-	w.renew(t.Context())
+	w.renew(t.Context(), false)
 	if code := healthz(w); code != http.StatusServiceUnavailable {
 		t.Errorf("/healthz on an observation older than the lease: %d", code)
 	}
@@ -133,7 +133,7 @@ func TestDelaysShortenTheDatabasesLease(t *testing.T) {
 	var got time.Time
 	db.extend = func(_ term.Number, _ int64, validUntil time.Time) { got = validUntil }
 	w.observe(t.Context())
-	w.renew(t.Context())
+	w.renew(t.Context(), false)
 	if err := w.extendLease(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestNoExtension(t *testing.T) {
 			extended := 0
 			db.extend = func(term.Number, int64, time.Time) { extended++ }
 			w.observe(t.Context())
-			w.renew(t.Context())
+			w.renew(t.Context(), false)
 			if err := w.extendLease(t.Context()); err != nil || extended != 1 {
 				t.Fatalf("before the change: %v", err)
 			}
@@ -198,7 +198,7 @@ func TestLateLandingRenewalGivesTrustFromItsSending(t *testing.T) {
 		return termtest.Fault{}
 	})
 	sent := c.now
-	w.renew(t.Context())
+	w.renew(t.Context(), false)
 	if o := w.observation(); o.Trust.Term != 0 {
 		t.Fatalf("a write that did not land gave the trust %+v", o.Trust)
 	}
@@ -367,10 +367,10 @@ func TestTailSavedOnlyWhereItWasServed(t *testing.T) {
 // TestQuietTicksAreNotJournaled: numbers that always move are no news, and a change is.
 func TestQuietTicksAreNotJournaled(t *testing.T) {
 	w, c, db := servingWarden(t)
-	w.renew(t.Context())
+	w.renew(t.Context(), false)
 	first := gistOf(w.observe(t.Context()), failover.Decision{Step: failover.Wait, Reason: "watched for 3.1s"})
 	c.now = c.now.Add(time.Second)
-	w.renew(t.Context())
+	w.renew(t.Context(), false)
 	db.state.Position, db.state.Lease.Renewal = "0/99", 99
 	if again := gistOf(w.observe(t.Context()), failover.Decision{Step: failover.Wait, Reason: "watched for 4.2s"}); again != first {
 		t.Errorf("a quiet tick is news:\n%s\n%s", first, again)
@@ -441,7 +441,7 @@ func TestNothingIsChangedOverHTTP(t *testing.T) {
 
 func TestMetricsAndStatus(t *testing.T) {
 	w, _, _ := servingWarden(t)
-	w.renew(t.Context())
+	w.renew(t.Context(), false)
 	w.observe(t.Context())
 	rec := httptest.NewRecorder()
 	w.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))

@@ -51,6 +51,18 @@ func (w *Warden) look(ctx context.Context, reuse time.Duration) failover.Observa
 	return o
 }
 
+// recall is the observation that the memory holds. After an own write it is as good as a new look: the record is newer than
+// what was seen of database and control plane, which is the order above.
+func (w *Warden) recall() failover.Observation {
+	now := w.boot()
+	m := &w.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := w.observationLocked(now)
+	m.Observed(&o)
+	return o
+}
+
 // answers are what the control planes said last, when they were asked, and over which state of the database.
 type answers struct {
 	cluster             failover.ClusterView

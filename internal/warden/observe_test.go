@@ -40,7 +40,7 @@ func TestSiblingTakesOverDuringAnObservation(t *testing.T) {
 	memory.Edit(func(r *term.Record) {
 		r.ServedTerm, r.Wanted = 1, &term.Wanted{Site: "dr", By: "test", At: time.Unix(1, 0)}
 	})
-	w.renew(t.Context())
+	w.renew(t.Context(), false)
 	if err := replica.PutBeacon(t.Context(), term.Beacon{Deployment: "test", Site: "dr", Sequence: 1, DrainedTerm: 1}); err != nil {
 		t.Fatal(err)
 	}

@@ -16,59 +16,74 @@ const renewalTries = 3
 // runRenewer renews the lease as long as the own site holds the term (P4), and watches the record as long as the other
 // one does (P5). It shares nothing with the other activities but the memory, so that none of them can delay it.
 func (w *Warden) runRenewer(ctx context.Context) {
+	began, urgent := w.boot(), false
 	for {
-		began := w.boot()
-		pause := w.renewEvery()
+		turn, pause := w.boot(), w.renewEvery()
 		if r, known := w.record(); !known || r.Holder == w.cfg.Site {
-			w.renew(ctx)
+			if w.renew(ctx, urgent) {
+				began = turn
+			}
+			unsignal(w.renewNow) // whatever came meanwhile was about the record before
 		} else {
 			_, _ = w.read(ctx) // the memory keeps the outcome
 			o := w.observation()
-			pause = failover.NextLook(&o.Store, o.Watch)
+			began, pause = turn, failover.NextLook(&o.Store, o.Watch)
 		}
-		if !rest(ctx, pause-w.boot().Sub(began), w.renewNow) {
+		if urgent = rest(ctx, pause-w.boot().Sub(began), w.renewNow); ctx.Err() != nil {
 			return
 		}
 	}
 }
 
-// renew tries to renew once, against a fresh record.
-func (w *Warden) renew(ctx context.Context) {
-	for range renewalTries {
-		if _, err := w.read(ctx); err != nil {
-			w.metrics.renewals.WithLabelValues("unreadable").Inc()
-			return
+// renew tries to renew once, against a fresh record. An urgent renewal is asked for by an observation, which has just read it;
+// if that is out of date all the same, the write is refused (P2). It returns false if one that was urgent is not due any
+// more, so that the next regular one must not wait for it.
+func (w *Warden) renew(ctx context.Context, urgent bool) (due bool) {
+	for try := range renewalTries {
+		if try > 0 || !urgent {
+			if _, err := w.read(ctx); err != nil {
+				w.metrics.renewals.WithLabelValues("unreadable").Inc()
+				return true
+			}
 		}
-		next, ok := failover.Renew(w.observation())
+		o := w.observation()
+		if urgent && !failover.Urgent(o) {
+			return false
+		}
+		next, ok := failover.Renew(o)
 		if !ok {
-			return
+			return true
 		}
 		err := w.write(ctx, next, true)
 		switch {
 		case err == nil:
 			w.metrics.renewals.WithLabelValues("renewed").Inc()
-			return
+			return true
 		case !errors.Is(err, term.ErrConflict):
 			w.metrics.renewals.WithLabelValues("unknown").Inc()
 			w.journal.event("renewal failed", "error", err.Error())
-			return
+			return true
 		}
 		w.metrics.renewals.WithLabelValues("conflict").Inc()
 	}
+	return true
 }
 
 // sleep waits, at least until other goroutines had their turn, and returns false when ctx ended.
-func sleep(ctx context.Context, d time.Duration) bool { return rest(ctx, d, nil) }
+func sleep(ctx context.Context, d time.Duration) bool {
+	rest(ctx, d, nil)
+	return ctx.Err() == nil
+}
 
-// rest is a sleep that a signal ends.
-func rest(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
+// rest is a sleep that a signal ends too, or the end of ctx; it returns whether it was the signal.
+func rest(ctx context.Context, d time.Duration, wake <-chan struct{}) (woken bool) {
 	timer := time.NewTimer(max(d, 0))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return false
 	case <-wake:
+		return true
 	case <-timer.C:
 	}
-	return true
+	return false
 }

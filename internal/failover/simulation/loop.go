@@ -227,9 +227,9 @@ func (r *beaconsRead) done(answered bool) {
 	r.then(d, answered)
 }
 
-// observed decides, and begins the step if none is under way.
+// observed takes a look that is complete into account.
 func (d *warden) observed(l *look) {
-	m, database, began := &d.memory, &l.database, l.began
+	m, database := &d.memory, &l.database
 	m.Database, m.Cluster, m.App = l.database, l.cluster, l.app
 	m.TailExported, m.TailSaved = slices.Contains(d.site.exported, database.HighestTerm()), 0
 	for _, t := range m.Store.Record.TailOf {
@@ -238,13 +238,25 @@ func (d *warden) observed(l *look) {
 		}
 	}
 	d.observedAt = d.now()
+	d.consider(l.began)
+}
+
+// recall decides on what the memory holds, as package warden does after a step that only wrote the record.
+func (d *warden) recall() {
+	d.observing, d.pausing = true, false
+	d.consider(d.now())
+}
+
+// consider decides, and begins the step if none is under way.
+func (d *warden) consider(began term.Instant) {
+	m := &d.memory
 	o := d.observation()
 	m.Observed(&o)
 	if failover.Uncovered(o) && d.w.mutation != ReportWhatWas {
 		d.renewSoon()
 	}
 	d.publishSoon(&o)
-	if database.Pin.ID != 0 && !d.pinTicking {
+	if m.Database.Pin.ID != 0 && !d.pinTicking {
 		d.pinTicking = true
 		d.after(d.renewEvery(), d.pinTick)
 	}
@@ -271,36 +283,42 @@ func (d *warden) pause(wait time.Duration) {
 		effective := d.effective
 		d.busy, d.done, d.effective = false, false, false
 		if effective {
-			d.lookAfter(afterEffect)
+			d.nextAfter(afterEffect)
 			return
 		}
 	}
-	if d.loopNow {
+	if d.loopNow && !d.busy {
 		d.loopNow, wait = false, 0
 	}
 	d.pausing = true
-	d.lookAfter(wait)
+	d.nextAfter(wait)
 }
 
-// lookAfter lets the next observation begin after wait, unless something else makes it due.
-func (d *warden) lookAfter(wait time.Duration) {
+// nextAfter lets the next observation begin after wait, unless something else makes it due.
+func (d *warden) nextAfter(wait time.Duration) {
 	d.round++
 	round := d.round
 	d.after(wait, func() {
-		if d.round == round && !d.observing {
+		switch {
+		case d.round != round || d.observing:
+		case d.written:
+			d.written = false
+			d.recall()
+		default:
 			d.observe()
 		}
 	})
 }
 
-// loopSoon is a signal that the record has changed hands, a watch has ended, or a term has its first lease.
+// loopSoon is a signal that the record has changed hands, a watch has ended, or a term has its first lease. While a step is
+// under way it is left for later.
 func (d *warden) loopSoon() {
-	if !d.pausing {
+	if !d.pausing || d.busy {
 		d.loopNow = true
 		return
 	}
 	d.pausing = false
-	d.lookAfter(0)
+	d.nextAfter(0)
 }
 
 // finished is called when a step has ended; one that took effect makes the next observation due soon.
@@ -310,9 +328,13 @@ func (d *warden) finished(effective bool) {
 		return
 	}
 	d.busy = false
-	if effective {
+	switch {
+	case effective:
 		d.pausing = false
-		d.lookAfter(afterEffect)
+		d.nextAfter(afterEffect)
+	case d.loopNow:
+		d.loopNow, d.pausing = false, false
+		d.nextAfter(0)
 	}
 }
 
@@ -399,6 +421,7 @@ func (d *warden) writeStep(o *failover.Observation, decision failover.Decision, 
 	}
 	d.write(next, renews, func(outcome written) {
 		if outcome == confirmed {
+			d.written = true
 			d.w.checkWritten(o, &next)
 		}
 		if outcome == conflict && tries > 1 {
@@ -449,13 +472,39 @@ func (d *warden) promote(t term.Number, lossy bool, done func(bool)) {
 				if refused {
 					d.memory.SwitchoverRefused = t
 				}
-				done(answered) // refused, what is left is due at once
+				if refused || !answered {
+					done(refused) // what is left is due at once
+					return
+				}
+				d.awaitWriter(done)
 			})
 			return
 		}
 		stray := func() { d.w.strayed = d.w.strayed || d.w.store.record.Term != t }
-		d.effect(left, place{toControl, d.site}, func() { c.failover(d.site, stray) }, done)
+		d.effect(left, place{toControl, d.site}, func() { c.failover(d.site, stray) }, func(answered bool) {
+			if !answered {
+				done(false)
+				return
+			}
+			d.awaitWriter(done)
+		})
 	})
+}
+
+// awaitWriter waits a moment for a promotion that was accepted, asking nobody but the database.
+func (d *warden) awaitWriter(done func(bool)) {
+	until, writer := d.now().Add(d.renewEvery()), false
+	var look func()
+	look = func() {
+		d.ask(until.Sub(d.now()), d.database(), &errand{do: func() { writer = d.site.db.writer }, then: func(bool) {
+			if writer || d.now().Add(failover.AwaitEvery) >= until {
+				done(true)
+				return
+			}
+			d.after(failover.AwaitEvery, look)
+		}})
+	}
+	look()
 }
 
 func (d *warden) moveWriter(t term.Number, done func(bool)) {

@@ -23,17 +23,19 @@ type warden struct {
 	staleUntil instant
 	// The loop: whether an observation is under way, whether a step is, and the step that was begun last. A step that ends
 	// during an observation is done, and effective, until the next pause takes note of it; loopNow is a signal that a pause
-	// has not taken yet.
-	observing, busy, done, effective, loopNow bool
-	last                                      failover.Attempt
+	// has not taken yet; written says that the step only wrote the record, so that what was seen is recalled.
+	observing, busy, done, effective, written, loopNow bool
+	last                                               failover.Attempt
 	// reuse is how long an answer of a control plane may be used again.
 	reuse time.Duration
 	// round tells the pauses of the loop apart; pausing: one is under way that a signal ends.
 	round   int
 	pausing bool
-	// The renewer, the extender and the publisher hold one signal at most; renewRound tells the renewer's pauses apart.
+	// The renewer, the extender and the publisher hold one signal at most; renewRound tells the renewer's pauses apart,
+	// renewBegan is when the turn began from which the next one is counted.
 	renewing, renewAgain     bool
 	renewRound               int
+	renewBegan               term.Instant
 	extending, extendAgain   bool
 	publishing, publishAgain bool
 	sequence                 int64
@@ -56,7 +58,7 @@ func newWarden(s *site, index int) *warden {
 // start begins a life with an empty memory.
 func (d *warden) start() {
 	*d = warden{process: d.process, index: d.index, localLease: d.localLease}
-	d.after(d.w.between(0, time.Second), d.renewTick)
+	d.after(d.w.between(0, time.Second), func() { d.renewTick(false) })
 	d.after(d.w.between(0, time.Second), func() {
 		if !d.observing { // as it is after a crash in the middle of an observation, which goes on to its end
 			d.observe()
@@ -168,6 +170,9 @@ func (d *warden) learn(r *term.Record, asked, began term.Instant) {
 	if after := &d.memory.Store.Record; failover.ChangedHands(before, *after) || !expired && d.memory.Watch.Expired(*after) {
 		d.loopSoon()
 	}
+	if !trusted && failover.Joins(d.site.name, before, d.memory.Store.Record) {
+		d.renewSoon()
+	}
 	if trusted {
 		if d.w.mutation == LocalSettings {
 			d.memory.Trust.Until = d.memory.Trust.Until.Add(d.localLease)
@@ -233,57 +238,83 @@ func (d *warden) writeAt(replica int, next *term.Record, before term.Instant, do
 }
 
 // renewTick renews as long as the own site holds the term, and reads the record as long as the other one does.
-func (d *warden) renewTick() {
+func (d *warden) renewTick(urgent bool) {
 	d.renewing = true
 	if d.known() && d.memory.Store.Record.Holder != d.site.name {
 		d.read(func(r *recordRead, _ bool) {
 			d := r.warden
+			d.renewBegan = r.began
 			d.renewed(r.began, failover.NextLook(&d.memory.Store, d.memory.Watch))
 		})
 		return
 	}
-	began, pause := d.now(), d.renewEvery()
-	d.renew(3, func() { d.renewed(began, pause) })
+	began := d.now()
+	d.renew(3, urgent, func(due bool) {
+		if due {
+			d.renewBegan = began
+		}
+		d.renewAgain = false
+		d.renewed(d.renewBegan, d.renewEvery())
+	})
 }
 
-// renewed ends a turn of the renewer: the next one comes a pause after this one began, or at once at a signal.
+// renewed ends a turn of the renewer: the next one comes a pause after began, or at once at a signal.
 func (d *warden) renewed(began term.Instant, pause time.Duration) {
 	d.renewing = false
 	d.renewRound++
 	if d.renewAgain {
 		d.renewAgain = false
-		d.renewTick()
+		d.renewTick(true)
 		return
 	}
 	round := d.renewRound
 	d.after(pause-d.now().Sub(began), func() {
 		if round == d.renewRound && !d.renewing {
-			d.renewTick()
+			d.renewTick(false)
 		}
 	})
 }
 
-func (d *warden) renew(tries int, done func()) {
+// renew renews against a fresh record, an urgent one first against the record that an observation has just read. due is
+// false if an urgent one is not due any more.
+func (d *warden) renew(tries int, urgent bool, done func(due bool)) {
+	if urgent {
+		d.renewOnce(tries, true, done)
+		return
+	}
+	d.renewFresh(tries, false, done)
+}
+
+func (d *warden) renewFresh(tries int, urgent bool, done func(due bool)) {
 	d.read(func(_ *recordRead, ok bool) {
 		if !ok {
-			done()
+			done(true)
 			return
 		}
-		next, due := failover.Renew(d.observation())
-		if !due {
-			done()
+		d.renewOnce(tries, urgent, done)
+	})
+}
+
+func (d *warden) renewOnce(tries int, urgent bool, done func(due bool)) {
+	o := d.observation()
+	if urgent && !failover.Urgent(o) {
+		done(false)
+		return
+	}
+	next, due := failover.Renew(o)
+	if !due {
+		done(true)
+		return
+	}
+	if v := d.memory.Database; d.w.mutation == ReportWhatWas && v.Reachable && v.LeaseTerm == next.Term {
+		next.CoveredUntil = v.ValidUntil
+	}
+	d.write(next, true, func(outcome written) {
+		if outcome == conflict && tries > 1 {
+			d.renewFresh(tries-1, urgent, done)
 			return
 		}
-		if v := d.memory.Database; d.w.mutation == ReportWhatWas && v.Reachable && v.LeaseTerm == next.Term {
-			next.CoveredUntil = v.ValidUntil
-		}
-		d.write(next, true, func(outcome written) {
-			if outcome == conflict && tries > 1 {
-				d.renew(tries-1, done)
-				return
-			}
-			done()
-		})
+		done(true)
 	})
 }
 
@@ -294,7 +325,7 @@ func (d *warden) renewSoon() {
 		return
 	}
 	d.renewRound++
-	d.renewTick()
+	d.renewTick(true)
 }
 
 func (d *warden) extendSoon() {
