@@ -224,6 +224,27 @@ func TestRefusalsComeWithTheExpiry(t *testing.T) {
 	checkRefusal(t, failover.Decide(o), "lineage")
 }
 
+// TestTheDrainOfAnOlderTermIsNoGate: a site that took its term back after the drain may have committed for as long as it was
+// covered, although it never said that it serves.
+func TestTheDrainOfAnOlderTermIsNoGate(t *testing.T) {
+	o := standby()
+	o.Database.SealedTerm, o.Database.DrainedTerm = 7, 7
+	o.Watch = expired(o.Store.Record)
+	if lag, known := failover.Lag(o); !known || lag != 0 {
+		t.Errorf("drained: lag %v, known %v", lag, known)
+	}
+	o.Store.Record.Term, o.Store.Record.CoveredUntil = 8, o.Database.ValidUntil.Add(time.Hour)
+	o.Watch = expired(o.Store.Record)
+	if lag, known := failover.Lag(o); !known || lag != time.Hour+lease {
+		t.Errorf("acquired again and covered for an hour: lag %v, known %v", lag, known)
+	}
+	checkRefusal(t, failover.Decide(o), "lag")
+	o.Database.DrainedTerm = 8
+	if lag, known := failover.Lag(o); !known || lag != 0 {
+		t.Errorf("drained again: lag %v, known %v", lag, known)
+	}
+}
+
 // TestPromoteWithTheDrain: a promotion over a database that has everything can't lose a tail, whatever else it risks; and
 // how long the other site counts as there.
 func TestPromoteWithTheDrain(t *testing.T) {

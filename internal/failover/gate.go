@@ -104,7 +104,11 @@ func override(o *Observation) string {
 // row with one deadline has everything that was committed before that row, which was written less than one lease before
 // its deadline. So the distance between the record's report and the replicated row, both on the holder's database clock,
 // plus one lease, is an upper bound. It needs no synchronised clocks, survives a warden's restart, and stands still while
-// nothing can be committed. A database that contains the drain of the term served last lacks nothing (P9).
+// nothing can be committed. A database that contains the drain of the record's term lacks nothing (P9).
+//
+// The drain of the term served last is not enough once a later one has been acquired: its holder may have committed under
+// leases without having come to the write that says the term is served. Its report may then be by another database's clock
+// than a row from before it.
 func Lag(o Observation) (lag time.Duration, known bool) { return lagOf(&o) }
 
 func lagOf(o *Observation) (lag time.Duration, known bool) {
@@ -112,7 +116,7 @@ func lagOf(o *Observation) (lag time.Duration, known bool) {
 	switch {
 	case !o.Database.Reachable || o.Database.LeaseTerm < r.ServedTerm:
 		return 0, false
-	case o.Database.DrainedTerm >= r.ServedTerm:
+	case o.Database.DrainedTerm >= r.Term:
 		return 0, true
 	case r.CoveredUntil.IsZero():
 		return 0, false

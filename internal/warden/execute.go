@@ -21,7 +21,9 @@ func (w *Warden) execute(ctx context.Context, o failover.Observation, d failover
 		if err := w.stillApproved(ctx, o, d); err != nil {
 			return outcome{err: err}
 		}
-		return w.writeStep(ctx, o.Store.Record, d, true)
+		result := w.writeStep(ctx, o.Store.Record, d, true)
+		result.recall = result.err == nil
+		return result
 	case failover.TakeBack:
 		return w.writeStep(ctx, o.Store.Record, d, true)
 	case failover.Serve, failover.Grant, failover.Release, failover.Want, failover.ClearWanted, failover.ClearTail:
@@ -90,7 +92,7 @@ func (w *Warden) writeOnce(ctx context.Context, d failover.Decision, renews bool
 	if err := w.write(ctx, *d.Record, renews); err != nil {
 		return outcome{effective: errors.Is(err, term.ErrConflict), err: err}
 	}
-	return outcome{effective: true, written: true, detail: fmt.Sprintf("version %d, term %d", d.Record.Version, d.Record.Term)}
+	return outcome{effective: true, detail: fmt.Sprintf("version %d, term %d", d.Record.Version, d.Record.Term)}
 }
 
 // decideAgain decides on what the store said last, after a write of d, decided on the record seen, has lost to another one. It

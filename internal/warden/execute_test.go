@@ -55,7 +55,7 @@ func TestStepIsDecidedAgainWhenAnotherWriteComesFirst(t *testing.T) {
 			w.observe(t.Context())
 			others(memory, replica, c.writes, c.change)
 			result := w.writeStep(t.Context(), w.observation().Store.Record, w.decide(w.observation()), false)
-			if written := result.err == nil; written != c.written || result.written != c.written || !result.effective {
+			if written := result.err == nil; written != c.written || !result.effective {
 				t.Fatalf("%+v", result)
 			}
 			if !c.written && !errors.Is(result.err, term.ErrConflict) {

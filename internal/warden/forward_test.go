@@ -220,7 +220,6 @@ func TestForwardAsksAboutWhatItDoesNotExpect(t *testing.T) {
 	if _, err := w.read(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.tellNews()
 	for range requests {
 		if code := <-answered; code != http.StatusCreated {
 			t.Errorf("answered %d", code)

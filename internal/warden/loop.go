@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"holdfast/internal/failover"
+	"holdfast/internal/term"
 )
 
 // afterEffect is the pause between a step that took effect and the next observation: enough that a mistake can't turn
@@ -15,10 +16,11 @@ const afterEffect = 10 * time.Millisecond
 type outcome struct {
 	// effective says that the world has changed, or is changing, so that the next step may be due at once.
 	effective bool
-	// written says that a record was written, and nothing else: the memory has it, so the next decision needs no new look.
-	written bool
-	detail  string
-	err     error
+	// recall says that nothing but the record has changed, by an own write, so that the next decision can be made on what was
+	// observed before.
+	recall bool
+	detail string
+	err    error
 }
 
 // runLoop observes and decides, and has at most one step under way. Observing goes on while a step runs: the health
@@ -55,18 +57,24 @@ type loop struct {
 	busy bool
 	done chan outcome
 	last failover.Attempt
-	// reuse is how old an answer of a control plane may be; written is the last step's if it ended the pause.
-	reuse   time.Duration
-	written bool
+	// reuse is how old an answer of a control plane may be; recall is the last step's if it ended the pause; looked is when
+	// the last look began.
+	reuse  time.Duration
+	recall bool
+	looked term.Instant
 }
 
-// observe looks around, or recalls what was seen if only the record has changed since, by an own write.
+// observe looks around, or recalls what was seen if only the record has changed since, by an own write. What is older than a
+// renewal period is not recalled: a warden that was frozen before the write has trust for a term in a world that it has not
+// seen.
 func (l *loop) observe(ctx context.Context) failover.Observation {
-	if l.written {
-		l.written = false
-		return l.w.recall()
+	w, recall, now := l.w, l.recall, l.w.boot()
+	l.recall = false
+	if recall && now.Sub(l.looked) < w.renewEvery() {
+		return w.recall()
 	}
-	return l.w.look(ctx, l.reuse)
+	l.looked = now
+	return w.look(ctx, l.reuse)
 }
 
 // decide begins the step that is due, if none is under way.
@@ -86,7 +94,8 @@ func (l *loop) decide(ctx context.Context, o failover.Observation) {
 
 // pause waits until the next observation is due: after d, at a signal, or soon after a step took effect. While a step
 // is under way a signal is left for later: nothing could be decided, and an observation that saw the world before the step
-// would only keep the next one waiting.
+// would only keep the next one waiting. The signal that an own write gives, because it changes hands, thus makes a real look
+// follow at once on what was only recalled.
 func (l *loop) pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(max(d, 0))
 	defer timer.Stop()
@@ -108,7 +117,7 @@ func (l *loop) pause(ctx context.Context, d time.Duration) {
 		case result := <-l.done:
 			l.busy = false
 			if l.w.finish(result); result.effective {
-				l.written = result.written
+				l.recall = result.recall
 				sleep(ctx, afterEffect)
 				return
 			}

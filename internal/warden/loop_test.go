@@ -1,6 +1,7 @@
 package warden
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -12,23 +13,57 @@ import (
 )
 
 // TestAnOwnWriteIsRecalled: what was seen before a step that only wrote the record is not asked for again, and the record is
-// the new one.
+// the new one; unless the process was frozen meanwhile.
 func TestAnOwnWriteIsRecalled(t *testing.T) {
-	w, _, db := servingWarden(t)
-	w.observe(t.Context())
+	w, c, db := servingWarden(t)
+	l := loop{w: w}
+	l.observe(t.Context())
 	next := w.observation().Store.Record
 	next.Version++
 	next.Wanted = &term.Wanted{Site: "dr", By: "test"}
-	result := w.writeOnce(t.Context(), failover.Decision{Step: failover.Want, Record: &next}, false)
-	if !result.written {
-		t.Fatalf("%+v", result)
+	if err := w.write(t.Context(), next, false); err != nil {
+		t.Fatal(err)
 	}
-	l, seen := loop{w: w, written: result.written}, db.samples
-	if o := l.observe(t.Context()); db.samples != seen || o.Store.Record.Wanted == nil || !o.Database.Writer {
-		t.Errorf("recalled %+v after %d samples of the database, want %d", o.Store.Record, db.samples, seen)
+	seen := db.samples
+	look := func(recall bool, want int) failover.Observation {
+		t.Helper()
+		l.recall = recall
+		o := l.observe(t.Context())
+		if seen += want; db.samples != seen {
+			t.Errorf("%d samples of the database, want %d", db.samples, seen)
+		}
+		return o
 	}
-	if l.observe(t.Context()); db.samples != seen+1 {
-		t.Errorf("%d samples of the database after the next observation, want %d", db.samples, seen+1)
+	c.now = c.now.Add(w.renewEvery() - 1)
+	if o := look(true, 0); o.Store.Record.Wanted == nil || !o.Database.Writer || o.Now != c.now {
+		t.Errorf("recalled %+v at %v", o.Store.Record, o.Now)
+	}
+	look(false, 1)
+	c.now = c.now.Add(w.renewEvery())
+	look(true, 1) // frozen since the last look
+	look(true, 0)
+}
+
+// TestOnlyAnAcquisitionIsRecalled: every other step changes more than the record, or leaves nothing to do at once.
+func TestOnlyAnAcquisitionIsRecalled(t *testing.T) {
+	for step, want := range map[failover.Step]bool{
+		failover.Acquire: true, failover.TakeBack: false, failover.Want: false, failover.Promote: false, failover.MoveWriter: false,
+	} {
+		t.Run(string(step), func(t *testing.T) {
+			w, _, _ := servingWarden(t)
+			p := w.cluster.(*plane)
+			p.promote = func(context.Context, bool) error { return nil }
+			p.move = func(context.Context) error { return nil }
+			w.renew(t.Context(), false)
+			o := w.observe(t.Context())
+			next := o.Store.Record
+			next.Version++
+			next.Wanted = &term.Wanted{Site: "dr", By: "test"}
+			result := w.execute(t.Context(), o, failover.Decision{Step: step, Lossy: true, Record: &next})
+			if result.err != nil || !result.effective || result.recall != want {
+				t.Errorf("%+v, want to recall: %v", result, want)
+			}
+		})
 	}
 }
 
@@ -37,27 +72,57 @@ func TestABusyLoopLeavesSignalsForLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, _, _ := servingWarden(t)
 		for name, c := range map[string]struct {
-			busy  bool
-			ended outcome
-			after time.Duration
+			busy, ends bool
+			ended      outcome
+			after      time.Duration
 		}{
-			"idle":                             {false, outcome{}, 0},
-			"a step that comes to nothing":     {true, outcome{err: errors.New("refused")}, time.Second},
-			"a step that changes the world":    {true, outcome{effective: true}, time.Second + afterEffect},
-			"a step that is longer than a day": {true, outcome{detail: "never"}, time.Minute},
+			"idle":                           {false, false, outcome{}, 0},
+			"a step that comes to nothing":   {true, true, outcome{err: errors.New("refused")}, time.Second},
+			"a step that changes the world":  {true, true, outcome{effective: true}, time.Second + afterEffect},
+			"a step that changes the record": {true, true, outcome{effective: true, recall: true}, time.Second + afterEffect},
+			"a step that goes on":            {true, false, outcome{}, time.Minute},
 		} {
 			l := loop{w: w, busy: c.busy, done: make(chan outcome, 1)}
 			signal(w.loopNow)
-			if c.busy && c.ended.detail != "never" {
+			if c.ends {
 				time.AfterFunc(time.Second, func() { l.done <- c.ended })
 			}
 			began := time.Now()
-			if l.pause(t.Context(), time.Minute); time.Since(began) != c.after {
-				t.Errorf("%s: paused for %v, want %v", name, time.Since(began), c.after)
+			l.pause(t.Context(), time.Minute)
+			if time.Since(began) != c.after || l.recall != c.ended.recall || l.busy != (c.busy && !c.ends) {
+				t.Errorf("%s: paused for %v, want %v; to be recalled: %v; busy: %v", name, time.Since(began), c.after, l.recall, l.busy)
 			}
-			unsignal(w.loopNow)
+			signalled(w.loopNow)
 		}
 	})
+}
+
+// signalled takes a signal that nobody has taken yet.
+func signalled(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// TestASiblingsTermIsRenewedAtOnce: its first sight wakes the renewer, that of an own acquisition does not.
+func TestASiblingsTermIsRenewedAtOnce(t *testing.T) {
+	for _, own := range []bool{false, true} {
+		w, c, _ := servingWarden(t)
+		w.observe(t.Context())
+		signalled(w.renewNow) // the first record
+		next := w.observation().Store.Record
+		next.Version, next.Term, next.Nonce = next.Version+1, next.Term+1, "sibling"
+		if own {
+			w.noteSent(next, c.now)
+		}
+		w.learn(next, c.now, c.now)
+		if woken := signalled(w.renewNow); woken == own {
+			t.Errorf("acquired by this warden: %v; the renewer was woken: %v", own, woken)
+		}
+	}
 }
 
 // TestAPromotionIsWaitedFor: the database alone is asked until it takes writes, for a renewal period at most.
@@ -116,7 +181,9 @@ func TestUrgentRenewals(t *testing.T) {
 				}
 				return termtest.Fault{}
 			})
-			w.renew(t.Context(), true)
+			if tried := w.renew(t.Context(), true); tried != c.writes {
+				t.Errorf("tried: %v, want %v", tried, c.writes)
+			}
 			if wrote := recordOf(t, memory).Renewal > seen; wrote != c.writes {
 				t.Errorf("renewed: %v, want %v", wrote, c.writes)
 			}

@@ -19,7 +19,7 @@ type memory struct {
 	// recorded is the newest term that this warden has put into the database's lineage.
 	recorded term.Number
 
-	// newer is closed after the next observation; nil if nobody waits for it.
+	// newer is closed after the next observation, and when the record has changed hands; nil if nobody waits for it.
 	newer chan struct{}
 
 	decision failover.Decision
@@ -39,6 +39,8 @@ func (w *Warden) learn(r term.Record, asked, answered term.Instant) (trusted boo
 	trusted = m.Learn(w.cfg.Site, r, asked, answered)
 	if failover.ChangedHands(before, m.Store.Record) || !expired && m.Watch.Expired(m.Store.Record) {
 		signal(w.loopNow)
+		signal(w.divertNow) // the loop may be busy
+		m.tellNews()
 	}
 	if !trusted && failover.Joins(w.cfg.Site, before, m.Store.Record) {
 		signal(w.renewNow)
@@ -142,15 +144,7 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// unsignal takes a signal back that nobody has taken yet.
-func unsignal(c <-chan struct{}) {
-	select {
-	case <-c:
-	default:
-	}
-}
-
-// news is closed after the next observation.
+// news is closed after the next observation, and when the record has changed hands.
 func (w *Warden) news() <-chan struct{} {
 	m := &w.memory
 	m.mu.Lock()
@@ -161,11 +155,16 @@ func (w *Warden) news() <-chan struct{} {
 	return m.newer
 }
 
-// tellNews wakes those who wait for an observation.
+// tellNews wakes those who wait for news.
 func (w *Warden) tellNews() {
 	m := &w.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.tellNews()
+}
+
+// tellNews is for who holds mu.
+func (m *memory) tellNews() {
 	if m.newer != nil {
 		close(m.newer)
 		m.newer = nil

@@ -51,8 +51,8 @@ func (w *Warden) look(ctx context.Context, reuse time.Duration) failover.Observa
 	return o
 }
 
-// recall is the observation that the memory holds. After an own write it is as good as a new look: the record is newer than
-// what was seen of database and control plane, which is the order above.
+// recall is the observation that the memory holds. After an own write it is in the order above: the record is newer than what
+// was seen of database and control plane. How old that may be is for the caller to say.
 func (w *Warden) recall() failover.Observation {
 	now := w.boot()
 	m := &w.memory

@@ -16,43 +16,37 @@ const renewalTries = 3
 // runRenewer renews the lease as long as the own site holds the term (P4), and watches the record as long as the other
 // one does (P5). It shares nothing with the other activities but the memory, so that none of them can delay it.
 func (w *Warden) runRenewer(ctx context.Context) {
-	began, urgent := w.boot(), false
-	for {
-		turn, pause := w.boot(), w.renewEvery()
-		if r, known := w.record(); !known || r.Holder == w.cfg.Site {
-			if w.renew(ctx, urgent) {
-				began = turn
-			}
-			unsignal(w.renewNow) // whatever came meanwhile was about the record before
-		} else {
+	for began, urgent := w.boot(), false; ctx.Err() == nil; {
+		turn := w.boot()
+		if r, known := w.record(); known && r.Holder != w.cfg.Site {
 			_, _ = w.read(ctx) // the memory keeps the outcome
 			o := w.observation()
-			began, pause = turn, failover.NextLook(&o.Store, o.Watch)
+			rest(ctx, failover.NextLook(&o.Store, o.Watch)-w.boot().Sub(turn), w.renewNow)
+			began, urgent = turn, true // should the site have acquired the term by now, that has renewed it
+			continue
 		}
-		if urgent = rest(ctx, pause-w.boot().Sub(began), w.renewNow); ctx.Err() != nil {
-			return
+		if w.renew(ctx, urgent) {
+			began = turn
 		}
+		urgent = rest(ctx, w.renewEvery()-w.boot().Sub(began), w.renewNow)
 	}
 }
 
-// renew tries to renew once, against a fresh record. An urgent renewal is asked for by an observation, which has just read it;
-// if that is out of date all the same, the write is refused (P2). It returns false if one that was urgent is not due any
-// more, so that the next regular one must not wait for it.
-func (w *Warden) renew(ctx context.Context, urgent bool) (due bool) {
-	for try := range renewalTries {
-		if try > 0 || !urgent {
-			if _, err := w.read(ctx); err != nil {
-				w.metrics.renewals.WithLabelValues("unreadable").Inc()
-				return true
-			}
-		}
-		o := w.observation()
-		if urgent && !failover.Urgent(o) {
-			return false
-		}
-		next, ok := failover.Renew(o)
-		if !ok {
+// renew tries to renew once, against a fresh record. An urgent renewal is asked for by who has just read it; if that is out of
+// date all the same, the write is refused (P2). It returns false if one that was urgent comes to nothing, so that the next
+// regular one must not wait for it.
+func (w *Warden) renew(ctx context.Context, urgent bool) (tried bool) {
+	if !urgent {
+		if _, err := w.read(ctx); err != nil {
+			w.metrics.renewals.WithLabelValues("unreadable").Inc()
 			return true
+		}
+	}
+	for range renewalTries {
+		o := w.observation()
+		next, ok := failover.Renew(o)
+		if !ok || urgent && !failover.Urgent(o) {
+			return !urgent
 		}
 		err := w.write(ctx, next, true)
 		switch {
@@ -64,7 +58,7 @@ func (w *Warden) renew(ctx context.Context, urgent bool) (due bool) {
 			w.journal.event("renewal failed", "error", err.Error())
 			return true
 		}
-		w.metrics.renewals.WithLabelValues("conflict").Inc()
+		w.metrics.renewals.WithLabelValues("conflict").Inc() // and the record has been read again
 	}
 	return true
 }

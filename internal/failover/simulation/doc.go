@@ -57,7 +57,7 @@
 //
 // The contents of PostgreSQL's pages and of AWS's answers, which the fence's own tests and the twin's drills have for
 // real; forwarding, capacity and DNS beyond one health check, which no safety rests on; the restore of a snapshot as a
-// cluster of its own.
+// cluster of its own; a suspended machine's timers, which here end when it thaws and in truth have stood still.
 //
 // # Why it can be believed
 //
@@ -70,7 +70,7 @@
 // as second bounds, and no mutation stands for them:
 //
 //   - The fresh read before a promotion, a move of the writer and the record of a term (P12): the observation that the step
-//     was decided from has read the record last and shown trust, the call ends with the trust, and a database takes neither
+//     was decided from has read or written the record last and shown trust, the call ends with the trust, and a database takes neither
 //     a term nor a lease below those that it has. It keeps what a slow observation can do to availability short.
 //   - The order of asking, database before control plane before record: a wrong "moved by hand" has to be seen for two
 //     renewal periods before anything follows from it (P16). Without the order a site may give up a term for nothing.

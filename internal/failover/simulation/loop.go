@@ -241,7 +241,7 @@ func (d *warden) observed(l *look) {
 	d.consider(l.began)
 }
 
-// recall decides on what the memory holds, as package warden does after a step that only wrote the record.
+// recall decides on what the memory holds, as package warden does after it has acquired a term.
 func (d *warden) recall() {
 	d.observing, d.pausing = true, false
 	d.consider(d.now())
@@ -301,10 +301,11 @@ func (d *warden) nextAfter(wait time.Duration) {
 	d.after(wait, func() {
 		switch {
 		case d.round != round || d.observing:
-		case d.written:
-			d.written = false
+		case d.recalls && d.now().Sub(d.look.began) < d.renewEvery():
+			d.recalls = false
 			d.recall()
 		default:
+			d.recalls = false
 			d.observe()
 		}
 	})
@@ -421,7 +422,7 @@ func (d *warden) writeStep(o *failover.Observation, decision failover.Decision, 
 	}
 	d.write(next, renews, func(outcome written) {
 		if outcome == confirmed {
-			d.written = true
+			d.recalls = decision.Step == failover.Acquire
 			d.w.checkWritten(o, &next)
 		}
 		if outcome == conflict && tries > 1 {
@@ -476,7 +477,7 @@ func (d *warden) promote(t term.Number, lossy bool, done func(bool)) {
 					done(refused) // what is left is due at once
 					return
 				}
-				d.awaitWriter(done)
+				d.awaitWriter(min(left, d.callLimit()), done)
 			})
 			return
 		}
@@ -486,14 +487,14 @@ func (d *warden) promote(t term.Number, lossy bool, done func(bool)) {
 				done(false)
 				return
 			}
-			d.awaitWriter(done)
+			d.awaitWriter(left, done)
 		})
 	})
 }
 
 // awaitWriter waits a moment for a promotion that was accepted, asking nobody but the database.
-func (d *warden) awaitWriter(done func(bool)) {
-	until, writer := d.now().Add(d.renewEvery()), false
+func (d *warden) awaitWriter(left time.Duration, done func(bool)) {
+	until, writer := d.now().Add(min(left, d.renewEvery())), false
 	var look func()
 	look = func() {
 		d.ask(until.Sub(d.now()), d.database(), &errand{do: func() { writer = d.site.db.writer }, then: func(bool) {

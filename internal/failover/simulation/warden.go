@@ -23,8 +23,9 @@ type warden struct {
 	staleUntil instant
 	// The loop: whether an observation is under way, whether a step is, and the step that was begun last. A step that ends
 	// during an observation is done, and effective, until the next pause takes note of it; loopNow is a signal that a pause
-	// has not taken yet; written says that the step only wrote the record, so that what was seen is recalled.
-	observing, busy, done, effective, written, loopNow bool
+	// has not taken yet; recalls says that nothing but the record has changed, by an own write, so that what was seen is
+	// recalled.
+	observing, busy, done, effective, recalls, loopNow bool
 	last                                               failover.Attempt
 	// reuse is how long an answer of a control plane may be used again.
 	reuse time.Duration
@@ -58,7 +59,11 @@ func newWarden(s *site, index int) *warden {
 // start begins a life with an empty memory.
 func (d *warden) start() {
 	*d = warden{process: d.process, index: d.index, localLease: d.localLease}
-	d.after(d.w.between(0, time.Second), func() { d.renewTick(false) })
+	d.after(d.w.between(0, time.Second), func() {
+		if !d.renewing { // as it is if the loop was first, and found that a sibling has acquired the term
+			d.renewTick(false)
+		}
+	})
 	d.after(d.w.between(0, time.Second), func() {
 		if !d.observing { // as it is after a crash in the middle of an observation, which goes on to its end
 			d.observe()
@@ -240,26 +245,37 @@ func (d *warden) writeAt(replica int, next *term.Record, before term.Instant, do
 // renewTick renews as long as the own site holds the term, and reads the record as long as the other one does.
 func (d *warden) renewTick(urgent bool) {
 	d.renewing = true
+	began := d.now()
 	if d.known() && d.memory.Store.Record.Holder != d.site.name {
 		d.read(func(r *recordRead, _ bool) {
 			d := r.warden
 			d.renewBegan = r.began
-			d.renewed(r.began, failover.NextLook(&d.memory.Store, d.memory.Watch))
+			d.renewed(failover.NextLook(&d.memory.Store, d.memory.Watch), true)
 		})
 		return
 	}
-	began := d.now()
-	d.renew(3, urgent, func(due bool) {
-		if due {
+	tried := func(tried bool) {
+		if tried {
 			d.renewBegan = began
 		}
-		d.renewAgain = false
-		d.renewed(d.renewBegan, d.renewEvery())
+		d.renewed(d.renewEvery(), false)
+	}
+	if urgent {
+		d.renew(3, true, tried)
+		return
+	}
+	d.read(func(_ *recordRead, ok bool) {
+		if !ok {
+			tried(true)
+			return
+		}
+		d.renew(3, false, tried)
 	})
 }
 
-// renewed ends a turn of the renewer: the next one comes a pause after began, or at once at a signal.
-func (d *warden) renewed(began term.Instant, pause time.Duration) {
+// renewed ends a turn of the renewer: the next one comes a pause after the one began that is counted from, or at once at a
+// signal.
+func (d *warden) renewed(pause time.Duration, watched bool) {
 	d.renewing = false
 	d.renewRound++
 	if d.renewAgain {
@@ -268,42 +284,19 @@ func (d *warden) renewed(began term.Instant, pause time.Duration) {
 		return
 	}
 	round := d.renewRound
-	d.after(pause-d.now().Sub(began), func() {
+	d.after(pause-d.now().Sub(d.renewBegan), func() {
 		if round == d.renewRound && !d.renewing {
-			d.renewTick(false)
+			d.renewTick(watched)
 		}
 	})
 }
 
-// renew renews against a fresh record, an urgent one first against the record that an observation has just read. due is
-// false if an urgent one is not due any more.
-func (d *warden) renew(tries int, urgent bool, done func(due bool)) {
-	if urgent {
-		d.renewOnce(tries, true, done)
-		return
-	}
-	d.renewFresh(tries, false, done)
-}
-
-func (d *warden) renewFresh(tries int, urgent bool, done func(due bool)) {
-	d.read(func(_ *recordRead, ok bool) {
-		if !ok {
-			done(true)
-			return
-		}
-		d.renewOnce(tries, urgent, done)
-	})
-}
-
-func (d *warden) renewOnce(tries int, urgent bool, done func(due bool)) {
+// renew renews against the record that was read last. done hears false if what was urgent comes to nothing.
+func (d *warden) renew(tries int, urgent bool, done func(tried bool)) {
 	o := d.observation()
-	if urgent && !failover.Urgent(o) {
-		done(false)
-		return
-	}
-	next, due := failover.Renew(o)
-	if !due {
-		done(true)
+	next, ok := failover.Renew(o)
+	if !ok || urgent && !failover.Urgent(o) {
+		done(!urgent)
 		return
 	}
 	if v := d.memory.Database; d.w.mutation == ReportWhatWas && v.Reachable && v.LeaseTerm == next.Term {
@@ -311,7 +304,7 @@ func (d *warden) renewOnce(tries int, urgent bool, done func(due bool)) {
 	}
 	d.write(next, true, func(outcome written) {
 		if outcome == conflict && tries > 1 {
-			d.renewFresh(tries-1, urgent, done)
+			d.renew(tries-1, urgent, done)
 			return
 		}
 		done(true)
